@@ -1,0 +1,48 @@
+//! What the layers need of a store, and the stores that have it.
+//!
+//! There are four capabilities, each a trait: [`KeyValue`] (versioned records with conditional
+//! writes), [`Quotas`] (counters that admit or deny), [`Index`] (sets whose members expire) and
+//! [`Broadcast`] (messages to every instance). A store that has all four is a [`Backend`]. A layer's
+//! constructor asks only for what the layer uses, so a store of your own may offer less.
+//!
+//! [`MemoryBackend`] is embedded in the process. `RedisBackend` (feature `redis`) is shared by
+//! all instances. [`Breaker`], [`Metered`] and [`Timeout`] wrap any of them and are backends
+//! themselves; [`AnyBackend`] is one that is chosen at run time.
+//!
+//! # Contract
+//!
+//! Every implementation owes the following, besides what each method says. The suite in
+//! `testing::conformance` (feature `testing`) asks for all of it.
+//!
+//! * **One call is one atomic step** and one round trip: no other call is seen half done.
+//! * **One clock.** Versions, times to live, windows and deadlines are all on the backend's clock,
+//!   in microseconds since the Unix epoch, never on the caller's.
+//! * **Applied at most once.** An implementation never sends a write twice on its own. When the
+//!   answer is lost the caller gets an error for which
+//!   [`may_have_applied`](BackendError::may_have_applied) is true, and decides.
+//! * **Dropping a future** leaves the write applied, not applied, or to be applied shortly.
+//! * **No half-truths.** What cannot be read back whole is [`BackendErrorKind::Corrupt`], never an
+//!   absent record; an outage is an error, never an absent record.
+//! * **Everything expires.** Nothing can be stored without a time to live.
+
+mod any;
+mod broadcast;
+mod erased;
+mod error;
+mod index;
+mod key_value;
+mod quota;
+
+pub use self::{
+    any::AnyBackend,
+    broadcast::{Broadcast, Signal, Subscription},
+    error::{BackendError, BackendErrorKind, Result},
+    index::{Cursor, Index, Member, Page},
+    key_value::{Entry, GetOptions, KeyValue, Precondition, Put, PutOptions, Version},
+    quota::{Acquire, Algorithm, Decision, Limit, LimitState, Quota, Quotas, Receipt, Retry, Take},
+};
+
+/// A store with all four capabilities.
+pub trait Backend: KeyValue + Quotas + Index + Broadcast {}
+
+impl<B: KeyValue + Quotas + Index + Broadcast> Backend for B {}
