@@ -169,13 +169,9 @@ impl Quota {
     }
 
     /// Milliseconds by which aligned windows begin late.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "Limit::new refuses offsets of a window or more"
-    )]
-    pub(crate) const fn offset_millis(&self) -> u64 {
+    pub(crate) fn offset_millis(&self) -> u64 {
         match self.algorithm {
-            Algorithm::FixedAligned { offset } => offset.as_millis() as u64,
+            Algorithm::FixedAligned { offset } => millis(offset),
             _ => 0,
         }
     }
@@ -265,6 +261,11 @@ impl Limit {
             }
         }
     }
+}
+
+/// Whole milliseconds; only as large as [`MAX_WINDOW`] once checked.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 const MAX_WINDOW: Duration = Duration::from_secs(366 * 24 * 60 * 60);

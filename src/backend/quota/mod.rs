@@ -2,10 +2,15 @@
 //!
 //! What is counted how is in [`Quota`]; the arithmetic, which is pure, has a file for each algorithm.
 
+mod counter;
+mod decide;
+mod fixed;
 mod limit;
+mod log;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+pub(crate) use self::decide::{States, decide, refund};
 pub use self::limit::{Algorithm, Limit, Quota};
 use super::Result;
 use crate::{clock::Timestamp, key::Key};
@@ -140,7 +145,8 @@ impl Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LimitState {
-    /// How many calls of cost one it would admit now, were it alone.
+    /// How much more it would admit now, in the limit's own units: a call counts its cost times the
+    /// quota's weight.
     pub remaining: u64,
     /// How long to wait until it admits the cost that was asked for; [`Retry::Now`] if it did.
     pub retry: Retry,
