@@ -71,6 +71,7 @@ pub(crate) struct Kind(&'static str);
 
 impl Kind {
     /// Counters of one subject.
+    #[cfg(feature = "rate-limit")]
     pub(crate) const QUOTA: Self = Self("q1");
     /// Something of the user's own.
     pub(crate) const CUSTOM: Self = Self("u1");

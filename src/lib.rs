@@ -5,5 +5,6 @@ pub mod backend;
 pub mod clock;
 mod error;
 pub mod key;
+pub mod policy;
 
 pub use error::ConfigError;

@@ -39,7 +39,8 @@ pub enum BackendErrorKind {
 }
 
 impl BackendErrorKind {
-    /// Every kind, for tables of metrics.
+    /// Every kind.
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 7] = [
         Self::Unavailable,
         Self::TimedOut,

@@ -183,12 +183,17 @@ impl Quota {
             window,
             weight,
         } = *self;
-        let whole_millis = |duration: Duration| duration.subsec_nanos() % 1_000_000 == 0;
+        let whole_millis = |duration: Duration| duration.subsec_nanos().is_multiple_of(1_000_000);
         if limit == 0 {
             return Err(
                 "a limit of 0 admits nothing; write 1 or more, or refuse the route in the handler"
                     .into(),
             );
+        }
+        if limit > MAX_LIMIT {
+            return Err(format!(
+                "a limit is at most {MAX_LIMIT}, the largest number that headers can tell"
+            ));
         }
         if window.is_zero() {
             return Err(
@@ -269,6 +274,9 @@ pub(super) fn millis(duration: Duration) -> u64 {
 }
 
 const MAX_WINDOW: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// The largest Integer of a structured field (RFC 9651 §3.3.1).
+const MAX_LIMIT: u64 = 999_999_999_999_999;
 
 /// The most hits that an exact sliding window remembers.
 const MAX_LOG: u64 = 10_000;

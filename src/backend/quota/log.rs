@@ -36,7 +36,7 @@ impl Log {
         };
         Live {
             log: self,
-            live,
+            count: live,
             newest: if near { newest } else { 0 },
             limit: quota.limit(),
             window,
@@ -48,9 +48,9 @@ impl Log {
     ///
     /// Hits after a step back of the clock are dated like the newest one, so that the order holds.
     pub(super) fn take(&mut self, quota: &Quota, now: u64, units: u64) -> u64 {
-        let Live { live, newest, .. } = self.at(quota, now);
+        let Live { count, newest, .. } = self.at(quota, now);
         let time = now.max(newest);
-        self.hits.truncate(live);
+        self.hits.truncate(count);
         for _ in 0..units {
             self.hits.push_front(time);
         }
@@ -84,7 +84,7 @@ impl Log {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Live<'a> {
     log: &'a Log,
-    live: usize,
+    count: usize,
     newest: u64,
     limit: u64,
     window: u64,
@@ -93,7 +93,7 @@ pub(super) struct Live<'a> {
 
 impl Live<'_> {
     pub(super) fn remaining(&self) -> u64 {
-        self.limit.saturating_sub(self.live as u64)
+        self.limit.saturating_sub(self.count as u64)
     }
 
     /// The least wait after which this many units fit, which now do not: until the newest hit

@@ -1,0 +1,568 @@
+//! The address of the client, past the proxies that are trusted.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
+
+use http::{HeaderName, HeaderValue, header::FORWARDED, request::Parts};
+use ipnet::{IpNet, Ipv4Net};
+
+use super::{
+    forwarded::{address, forwarded, unmapped, x_forwarded_for},
+    key::{KeyExtractor, only},
+};
+use crate::{error::ConfigError, key::KeyParts};
+
+/// The address at the other end of the connection, which whoever accepts the connection puts into
+/// each request's extensions.
+///
+/// With axum there is nothing to do but to serve with
+/// `into_make_service_with_connect_info::<SocketAddr>()` and to switch on the feature `axum`;
+/// this type goes before what axum says. With hyper:
+///
+/// ```
+/// # use http::{Request, Response};
+/// # use std::{convert::Infallible, net::SocketAddr};
+/// # use tower::{Service, service_fn};
+/// # use tower_stash::policy::PeerAddr;
+/// # async fn connection(listener: tokio::net::TcpListener) -> std::io::Result<()> {
+/// # let service = service_fn(async |_: Request<hyper::body::Incoming>| Ok::<_, Infallible>(Response::new(String::new())));
+/// let (stream, peer) = listener.accept().await?;
+/// let service = hyper::service::service_fn(move |mut request: Request<_>| {
+///     request.extensions_mut().insert(PeerAddr(peer));
+///     service.clone().call(request)
+/// });
+/// # let io = hyper_util::rt::TokioIo::new(stream);
+/// # hyper::server::conn::http1::Builder::new().serve_connection(io, service).await.unwrap();
+/// # Ok(())
+/// # }
+/// ```
+///
+/// With tonic, around this crate's layers:
+///
+/// ```
+/// # use tonic::transport::{Server, server::TcpConnectInfo};
+/// # use tower::{ServiceBuilder, util::MapRequestLayer};
+/// # use tower_stash::policy::PeerAddr;
+/// let peer = MapRequestLayer::new(|mut request: http::Request<tonic::body::Body>| {
+///     let info = request.extensions().get::<TcpConnectInfo>();
+///     if let Some(peer) = info.and_then(TcpConnectInfo::remote_addr) {
+///         request.extensions_mut().insert(PeerAddr(peer));
+///     }
+///     request
+/// });
+/// let server = Server::builder().layer(peer);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// The address at the other end of the connection, whatever headers say.
+///
+/// It comes from [`PeerAddr`] or, with the feature `axum`, from `ConnectInfo<SocketAddr>`; missing
+/// where there is neither, and on a unix socket. Behind a proxy it is the proxy's: use [`client_ip`].
+///
+/// All addresses of one IPv6 /64 count as one, since a client usually has a whole one; an IPv4
+/// address that IPv6 maps is that IPv4 address.
+#[must_use]
+pub fn peer_ip() -> impl KeyExtractor + Clone + fmt::Debug {
+    PeerIp
+}
+
+#[derive(Clone, Debug)]
+struct PeerIp;
+
+impl KeyExtractor for PeerIp {
+    fn extract(&self, parts: &Parts, key: &mut KeyParts) -> Option<()> {
+        key.push(aggregated(peer(parts)?));
+        Some(())
+    }
+}
+
+/// The address of the client as the trusted proxies tell it.
+///
+/// Addresses are aggregated as by [`peer_ip`]. See [`TrustedProxies`] for when it is missing.
+#[must_use]
+pub fn client_ip(proxies: TrustedProxies) -> impl KeyExtractor + Clone + fmt::Debug {
+    ClientIp { proxies }
+}
+
+#[derive(Clone, Debug)]
+struct ClientIp {
+    proxies: TrustedProxies,
+}
+
+impl KeyExtractor for ClientIp {
+    fn extract(&self, parts: &Parts, key: &mut KeyParts) -> Option<()> {
+        key.push(aggregated(self.proxies.client(parts)?));
+        Some(())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        self.proxies.check()
+    }
+}
+
+/// Which proxies are believed when they say for whom they ask.
+///
+/// Each proxy appends to the forwarding header the address that it was asked from. So the header is
+/// read from the right, all its lines as one, and whatever a client wrote into it stands left of what
+/// is read. An entry that is needed and names no address, such as `unknown`, makes the client's
+/// address missing; it does not hand the request to somebody else's name.
+#[derive(Clone, Debug)]
+pub struct TrustedProxies {
+    trust: Trust,
+    header: Forwarding,
+}
+
+#[derive(Clone, Debug)]
+enum Trust {
+    Networks(Box<[IpNet]>),
+    Hops(usize),
+}
+
+/// Where the proxies write for whom they ask.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Forwarding {
+    /// `X-Forwarded-For`: addresses, divided by commas.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239): the `for` parameters.
+    Forwarded,
+    /// A header that holds one address, which the proxy next to this service sets and lets no client
+    /// set: `x-real-ip`, `cf-connecting-ip`. It is read only if the peer is trusted, so it needs
+    /// [`TrustedProxies::cidrs`].
+    Single(HeaderName),
+}
+
+impl TrustedProxies {
+    /// Believes the proxies in these networks, such as `"10.0.0.0/8"`, `"2001:db8::/32"` or one address.
+    ///
+    /// The walk begins with the peer and goes through the header from the right for as long as the
+    /// address at hand is trusted; the first that is not is the client. If all are, the client is
+    /// the leftmost, as nginx has it with `real_ip_recursive on`: a request of one of the proxies
+    /// themselves, or from within the trusted networks. Without a [`PeerAddr`] the address is missing.
+    ///
+    /// # Errors
+    ///
+    /// No network at all, text that is none, a network of all addresses.
+    pub fn cidrs<I>(networks: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let networks: Box<[_]> = networks
+            .into_iter()
+            .map(|network| parse_network(network.as_ref()))
+            .collect::<Result<_, _>>()?;
+        if networks.is_empty() {
+            return Err(ConfigError::new(
+                "trusted proxies: no network is given; write those of your proxies, e.g. \
+                 \"10.0.0.0/8\", or peer_ip() where there is no proxy",
+            ));
+        }
+        Ok(Self::new(Trust::Networks(networks)))
+    }
+
+    /// Believes that every request came through this many proxies, wherever they are: the client is
+    /// the entry of this number from the right.
+    ///
+    /// This is safe only where nobody can reach the service past the proxies: whoever can, writes
+    /// that entry. The peer's address is not looked at, so this also serves behind a unix socket.
+    /// With fewer entries the address is missing.
+    ///
+    /// # Errors
+    ///
+    /// A number of 0.
+    pub fn hops(proxies: usize) -> Result<Self, ConfigError> {
+        if proxies == 0 {
+            return Err(ConfigError::new(
+                "trusted proxies: 0 hops is no proxy; write 1 or more, or peer_ip()",
+            ));
+        }
+        Ok(Self::new(Trust::Hops(proxies)))
+    }
+
+    fn new(trust: Trust) -> Self {
+        Self {
+            trust,
+            header: Forwarding::default(),
+        }
+    }
+
+    /// Where the proxies write it; default [`Forwarding::XForwardedFor`]. No other header is looked at.
+    #[must_use]
+    pub fn with_header(mut self, header: Forwarding) -> Self {
+        self.header = header;
+        self
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        match (&self.trust, &self.header) {
+            (Trust::Hops(_), Forwarding::Single(name)) => Err(ConfigError::new(format!(
+                "trusted proxies: \"{name}\" holds one address and says nothing of hops; write \
+                 TrustedProxies::cidrs([..]) with the networks it may come from"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn client(&self, parts: &Parts) -> Option<IpAddr> {
+        let lines = |name| {
+            parts
+                .headers
+                .get_all(name)
+                .iter()
+                .map(HeaderValue::as_bytes)
+        };
+        match &self.header {
+            Forwarding::XForwardedFor => {
+                let lines = lines(&X_FORWARDED_FOR).rev();
+                self.walk(parts, lines.flat_map(x_forwarded_for))
+            }
+            Forwarding::Forwarded => self.walk(parts, lines(&FORWARDED).rev().flat_map(forwarded)),
+            Forwarding::Single(name) => {
+                let peer = peer(parts)?;
+                if !self.trusts(peer) || !parts.headers.contains_key(name) {
+                    return Some(peer);
+                }
+                address(only(lines(name))?)
+            }
+        }
+    }
+
+    /// The client, given the entries of the header from the right.
+    fn walk(
+        &self,
+        parts: &Parts,
+        mut entries: impl Iterator<Item = Option<IpAddr>>,
+    ) -> Option<IpAddr> {
+        if let Trust::Hops(hops) = self.trust {
+            return entries.nth(hops - 1)?;
+        }
+        let mut client = peer(parts)?;
+        while self.trusts(client) {
+            match entries.next() {
+                Some(entry) => client = entry?,
+                None => break,
+            }
+        }
+        Some(client)
+    }
+
+    fn trusts(&self, ip: IpAddr) -> bool {
+        match &self.trust {
+            Trust::Networks(networks) => networks.iter().any(|network| network.contains(&ip)),
+            Trust::Hops(_) => false,
+        }
+    }
+}
+
+fn parse_network(text: &str) -> Result<IpNet, ConfigError> {
+    let wrong = |advice: String| ConfigError::new(format!("trusted proxies: \"{text}\" {advice}"));
+    let network = match text.parse::<IpAddr>() {
+        Ok(ip) => IpNet::from(ip),
+        Err(_) => text.parse().map_err(|_| {
+            wrong("is no network; write an address and a length, e.g. \"10.0.0.0/8\"".into())
+        })?,
+    };
+    let network = unmapped_network(network);
+    if network.prefix_len() == 0 {
+        return Err(wrong(
+            "trusts every client to say who it is; write the networks of your proxies, or \
+             TrustedProxies::hops(1) if all requests come through one"
+                .into(),
+        ));
+    }
+    if network.addr() != network.network() {
+        return Err(wrong(format!(
+            "has bits after its length; write \"{}\" or \"{}\"",
+            network.trunc(),
+            network.addr()
+        )));
+    }
+    Ok(network)
+}
+
+/// An IPv4 network for the IPv6 network that maps it, since addresses are compared unmapped.
+fn unmapped_network(network: IpNet) -> IpNet {
+    let IpNet::V6(mapping) = network else {
+        return network;
+    };
+    let length = mapping.prefix_len().checked_sub(MAPPED_PREFIX_LEN);
+    mapping
+        .addr()
+        .to_ipv4_mapped()
+        .zip(length)
+        .and_then(|(addr, length)| Ipv4Net::new(addr, length).ok())
+        .map_or(network, IpNet::V4)
+}
+
+/// The peer's address, unmapped.
+fn peer(parts: &Parts) -> Option<IpAddr> {
+    let own = parts.extensions.get::<PeerAddr>().map(|peer| peer.0);
+    own.or_else(|| connect_info(parts))
+        .map(|peer| unmapped(peer.ip()))
+}
+
+#[cfg(feature = "axum")]
+fn connect_info(parts: &Parts) -> Option<SocketAddr> {
+    use axum::extract::connect_info::{ConnectInfo, MockConnectInfo};
+
+    let extensions = &parts.extensions;
+    let real = extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|info| info.0);
+    real.or_else(|| {
+        let mock = extensions.get::<MockConnectInfo<SocketAddr>>();
+        mock.map(|info| info.0)
+    })
+}
+
+#[cfg(not(feature = "axum"))]
+fn connect_info(_: &Parts) -> Option<SocketAddr> {
+    None
+}
+
+/// The address that all of one client's count as; it has been unmapped before.
+fn aggregated(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & SITE_MASK).into(),
+    }
+}
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The first 64 bits of an IPv6 address.
+const SITE_MASK: u128 = !0 << 64;
+
+/// The length of `::ffff:0:0/96`.
+const MAPPED_PREFIX_LEN: u8 = 96;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use proptest::prelude::*;
+
+    fn request(peer: Option<&str>, headers: &[(&str, &[u8])]) -> Parts {
+        let mut request = Request::builder();
+        for (name, value) in headers {
+            request = request.header(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        let mut parts = request.body(()).unwrap().into_parts().0;
+        if let Some(peer) = peer {
+            let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
+            parts.extensions.insert(PeerAddr(peer));
+        }
+        parts
+    }
+
+    fn client(proxies: &TrustedProxies, peer: &str, lines: &[&str]) -> Option<IpAddr> {
+        let name = match &proxies.header {
+            Forwarding::XForwardedFor => "x-forwarded-for",
+            Forwarding::Forwarded => "forwarded",
+            Forwarding::Single(name) => name.as_str(),
+        };
+        let headers: Vec<_> = lines.iter().map(|line| (name, line.as_bytes())).collect();
+        let peer = (!peer.is_empty()).then_some(peer);
+        proxies.client(&request(peer, &headers))
+    }
+
+    fn cidrs() -> TrustedProxies {
+        TrustedProxies::cidrs(["10.0.0.0/8", "2001:db8:ffff::/48"]).unwrap()
+    }
+
+    #[track_caller]
+    fn is(client: Option<IpAddr>, expected: &str) {
+        assert_eq!(client, Some(expected.parse().unwrap()));
+    }
+
+    #[test]
+    fn an_untrusted_peer_is_the_client_whatever_it_writes() {
+        is(
+            client(&cidrs(), "192.0.2.9", &["198.51.100.1"]),
+            "192.0.2.9",
+        );
+        is(client(&cidrs(), "192.0.2.9", &["unknown"]), "192.0.2.9");
+        is(client(&cidrs(), "192.0.2.9", &[]), "192.0.2.9");
+    }
+
+    #[test]
+    fn the_first_untrusted_address_from_the_right_is_the_client() {
+        let chain = ["9.9.9.9, 198.51.100.1, 10.0.0.2"];
+        is(client(&cidrs(), "10.0.0.1", &chain), "198.51.100.1");
+        let lines = ["9.9.9.9", "198.51.100.1:80", "10.0.0.2, 2001:db8:ffff::1"];
+        is(client(&cidrs(), "10.0.0.1", &lines), "198.51.100.1");
+        is(client(&cidrs(), "::ffff:10.0.0.1", &lines), "198.51.100.1");
+    }
+
+    #[test]
+    fn if_all_are_trusted_the_leftmost_is_the_client() {
+        is(
+            client(&cidrs(), "10.0.0.1", &["10.0.0.3, 10.0.0.2"]),
+            "10.0.0.3",
+        );
+        is(client(&cidrs(), "10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn an_unusable_entry_on_the_way_makes_the_client_missing() {
+        for entry in [
+            "unknown",
+            "_hidden",
+            "",
+            " ",
+            "198.51.100.1,",
+            "garbage, 10.0.0.2",
+        ] {
+            assert_eq!(client(&cidrs(), "10.0.0.1", &[entry]), None, "{entry}");
+        }
+    }
+
+    #[test]
+    fn without_a_peer_the_networks_tell_nothing() {
+        assert_eq!(client(&cidrs(), "", &["198.51.100.1"]), None);
+        let mut key = KeyParts::new();
+        assert!(peer_ip().extract(&request(None, &[]), &mut key).is_none());
+    }
+
+    #[test]
+    fn hops_count_entries_from_the_right() {
+        let hops = |count| TrustedProxies::hops(count).unwrap();
+        let lines = ["9.9.9.9", "198.51.100.1, 10.0.0.2"];
+        is(client(&hops(1), "192.0.2.9", &lines), "10.0.0.2");
+        is(client(&hops(2), "", &lines), "198.51.100.1");
+        assert_eq!(client(&hops(4), "10.0.0.1", &lines), None);
+        assert_eq!(client(&hops(1), "10.0.0.1", &[]), None);
+        let empty_entry = ["9.9.9.9, 198.51.100.1,"];
+        is(client(&hops(2), "10.0.0.1", &empty_entry), "198.51.100.1");
+    }
+
+    #[test]
+    fn the_forwarded_header_is_read_only_if_chosen() {
+        let proxies = cidrs().with_header(Forwarding::Forwarded);
+        let lines = [r#"for="[2001:db8::1]:80";proto=https"#, "for=10.0.0.2"];
+        is(client(&proxies, "10.0.0.1", &lines), "2001:db8::1");
+        let other = request(Some("10.0.0.1"), &[("x-forwarded-for", b"9.9.9.9")]);
+        assert_eq!(proxies.client(&other), "10.0.0.1".parse().ok());
+    }
+
+    #[test]
+    fn a_single_header_counts_only_from_a_trusted_peer() {
+        let name = HeaderName::from_static("cf-connecting-ip");
+        let proxies = cidrs().with_header(Forwarding::Single(name));
+        is(
+            client(&proxies, "10.0.0.1", &["198.51.100.1"]),
+            "198.51.100.1",
+        );
+        is(
+            client(&proxies, "192.0.2.9", &["198.51.100.1"]),
+            "192.0.2.9",
+        );
+        is(client(&proxies, "10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(client(&proxies, "10.0.0.1", &["1.1.1.1, 2.2.2.2"]), None);
+        assert_eq!(client(&proxies, "10.0.0.1", &["1.1.1.1", "2.2.2.2"]), None);
+    }
+
+    #[test]
+    fn nonsense_is_told_what_to_write() {
+        let problem = |network: &str| TrustedProxies::cidrs([network]).unwrap_err().to_string();
+        assert!(problem("10.0.0.0/33").contains("e.g. \"10.0.0.0/8\""));
+        assert!(problem("proxy.local").contains("e.g. \"10.0.0.0/8\""));
+        assert!(problem("0.0.0.0/0").contains("trusts every client"));
+        assert!(problem("::/0").contains("trusts every client"));
+        assert!(problem("::ffff:0.0.0.0/96").contains("trusts every client"));
+        assert!(problem("10.0.0.1/8").contains("write \"10.0.0.0/8\" or \"10.0.0.1\""));
+        let none: [&str; 0] = [];
+        let none = TrustedProxies::cidrs(none).unwrap_err().to_string();
+        assert!(none.contains("peer_ip()"));
+        let zero = TrustedProxies::hops(0).unwrap_err().to_string();
+        assert!(zero.contains("peer_ip()"));
+        let name = HeaderName::from_static("x-real-ip");
+        let hops = TrustedProxies::hops(1).unwrap();
+        let single = client_ip(hops.with_header(Forwarding::Single(name))).or_skip();
+        assert!(single.check().unwrap_err().to_string().contains("cidrs("));
+    }
+
+    #[test]
+    fn one_address_and_a_mapped_network_are_networks() {
+        let proxies = TrustedProxies::cidrs(["192.0.2.1", "::ffff:10.0.0.0/104"]).unwrap();
+        is(client(&proxies, "192.0.2.1", &["9.9.9.9"]), "9.9.9.9");
+        is(client(&proxies, "192.0.2.2", &["9.9.9.9"]), "192.0.2.2");
+        is(client(&proxies, "10.9.9.9", &["9.9.9.9"]), "9.9.9.9");
+    }
+
+    fn key(proxies: &TrustedProxies, parts: &Parts) -> Option<crate::key::Key> {
+        let mut key = KeyParts::new();
+        client_ip(proxies.clone()).extract(parts, &mut key)?;
+        Some(crate::key::Key::custom("test", &key))
+    }
+
+    fn peer_key(peer: IpAddr) -> crate::key::Key {
+        key(&cidrs(), &request(Some(&peer.to_string()), &[])).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_forged_prefix_never_changes_the_key(
+            forged in proptest::collection::vec("[ -~\u{e9}\t]{0,30}", 0..4),
+            same_line in any::<bool>(),
+            with_header in prop_oneof![Just(Forwarding::XForwardedFor), Just(Forwarding::Forwarded)],
+            hops in any::<bool>(),
+        ) {
+            let proxies = if hops { TrustedProxies::hops(2).unwrap() } else { cidrs() };
+            let proxies = proxies.with_header(with_header.clone());
+            let (name, real) = match with_header {
+                Forwarding::Forwarded => ("forwarded", "for=\"198.51.100.1:80\", for=10.0.0.2"),
+                _ => ("x-forwarded-for", "198.51.100.1:80, 10.0.0.2"),
+            };
+            let mut lines = forged;
+            match lines.last_mut() {
+                Some(last) if same_line => *last = format!("{last}, {real}"),
+                _ => lines.push(real.to_owned()),
+            }
+            let headers: Vec<_> = lines.iter().map(|line| (name, line.as_bytes())).collect();
+            let honest = key(&proxies, &request(Some("10.0.0.1"), &[(name, real.as_bytes())]));
+            prop_assert!(honest.is_some());
+            prop_assert_eq!(key(&proxies, &request(Some("10.0.0.1"), &headers)), honest);
+        }
+
+        #[test]
+        fn a_mapped_ipv4_address_has_the_key_of_the_address(v4 in any::<std::net::Ipv4Addr>()) {
+            prop_assume!(!v4.is_private());
+            prop_assert_eq!(peer_key(v4.into()), peer_key(v4.to_ipv6_mapped().into()));
+        }
+
+        #[test]
+        fn two_ipv4_addresses_have_two_keys(a in any::<[u8; 4]>(), b in any::<[u8; 4]>()) {
+            prop_assert_eq!(peer_key(a.into()) == peer_key(b.into()), a == b);
+        }
+
+        #[test]
+        fn one_slash_64_has_one_key_and_two_have_two(
+            site in 0x2000_u64 << 48..0x4000_u64 << 48, other in 0x2000_u64 << 48..0x4000_u64 << 48,
+            a in any::<u64>(), b in any::<u64>(),
+        ) {
+            let ip = |site: u64, host: u64| {
+                IpAddr::from(Ipv6Addr::from_bits(u128::from(site) << 64 | u128::from(host)))
+            };
+            prop_assert_eq!(peer_key(ip(site, a)), peer_key(ip(site, b)));
+            prop_assert_eq!(peer_key(ip(site, a)) == peer_key(ip(other, a)), site == other);
+        }
+
+        #[test]
+        fn hostile_bytes_do_not_panic(
+            line in proptest::collection::vec(prop_oneof![0x20_u8..0x7f, 0x80_u8..=0xff], 0..60),
+        ) {
+            for header in [Forwarding::XForwardedFor, Forwarding::Forwarded] {
+                let parts = request(
+                    Some("10.0.0.1"),
+                    &[("x-forwarded-for", &line), ("forwarded", &line)],
+                );
+                let _ = cidrs().with_header(header).client(&parts);
+            }
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Policies where they stand: in axum's routers, nested and around, and over hyper.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, MatchedPath, Request, connect_info::MockConnectInfo},
+    middleware::{Next, from_fn},
+    response::Response,
+    routing::{any, get, post},
+};
+use http::{Method, StatusCode, request::Parts};
+use tower::{Layer, Service, ServiceExt, util::MapRequest};
+use tower_stash::{
+    ConfigError,
+    key::{Key, KeyParts},
+    policy::{
+        KeyExtractor, PeerAddr, Policy, Resolved, Routes, Subject, from_extension, header, path,
+        peer_ip,
+    },
+};
+
+type Limits = Arc<dyn Policy<&'static str>>;
+
+/// A layer that writes the rule of each request into the answer.
+macro_rules! marking {
+    ($limits:expr) => {{
+        let limits: Limits = $limits.clone();
+        from_fn(move |request: Request, next: Next| {
+            let limits = limits.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let rule = limits.rule(&parts).unwrap_or("none");
+                let mut response = next.run(Request::from_parts(parts, body)).await;
+                response
+                    .headers_mut()
+                    .append("rule", http::HeaderValue::from_static(rule));
+                response
+            }
+        })
+    }};
+}
+
+async fn ok() {}
+
+fn request(method: &str, uri: &str) -> Request {
+    let request = Request::builder().method(method).uri(uri);
+    request.body(Body::empty()).unwrap()
+}
+
+async fn answer<S>(app: S, method: &str, uri: &str) -> (StatusCode, String)
+where
+    S: Service<Request, Response = Response>,
+    S::Error: std::fmt::Debug,
+{
+    let response = app.oneshot(request(method, uri)).await.unwrap();
+    let rule = response.headers().get("rule");
+    let rule = rule.map_or("unmarked", |rule| rule.to_str().unwrap());
+    (response.status(), rule.to_owned())
+}
+
+/// The rule of a request that a handler answers.
+async fn served<S>(app: S, method: &str, uri: &str) -> String
+where
+    S: Service<Request, Response = Response>,
+    S::Error: std::fmt::Debug,
+{
+    let (status, rule) = answer(app, method, uri).await;
+    assert_eq!(status, StatusCode::OK, "{method} {uri}");
+    rule
+}
+
+fn limits() -> Limits {
+    let limits = Routes::new()
+        .post("/auth/login", "login")
+        .get("/auth/users/{id}", "user")
+        .any("/auth/users/me", "me")
+        .any("/auth/{*rest}", "auth");
+    limits.check().unwrap();
+    Arc::new(limits)
+}
+
+fn auth() -> Router {
+    Router::new()
+        .route("/", get(ok))
+        .route("/login", post(ok))
+        .route("/users/{user_id}", get(ok))
+}
+
+#[tokio::test]
+async fn a_pattern_means_the_same_wherever_the_layer_stands() {
+    let limits = limits();
+    let outside = marking!(limits).layer(
+        Router::new()
+            .nest("/auth", auth())
+            .into_service::<Body>()
+            .map_response(|response: Response| response),
+    );
+    for app in [
+        Router::new().nest("/auth", auth()).layer(marking!(limits)),
+        Router::new()
+            .nest("/auth", auth())
+            .route_layer(marking!(limits)),
+        Router::new().nest("/auth", auth().layer(marking!(limits))),
+        Router::new().nest("/auth", auth().route_layer(marking!(limits))),
+        Router::new().nest_service("/auth", auth().layer(marking!(limits))),
+        Router::new().nest_service("/auth", marking!(limits).layer(auth())),
+        Router::new().fallback_service(outside),
+    ] {
+        assert_eq!(served(app.clone(), "POST", "/auth/login").await, "login");
+        assert_eq!(served(app.clone(), "GET", "/auth/users/7").await, "user");
+        assert_eq!(served(app.clone(), "HEAD", "/auth/users/7").await, "user");
+        assert_eq!(served(app.clone(), "GET", "/auth/users/me").await, "me");
+        assert_eq!(served(app, "GET", "/auth").await, "auth");
+    }
+}
+
+#[tokio::test]
+async fn no_spelling_that_reaches_the_handler_avoids_the_rule() {
+    let app = Router::new()
+        .nest("/auth", auth())
+        .fallback(any(ok))
+        .layer(marking!(limits()));
+    for (uri, rule) in [
+        ("/auth/users/%6De", "me"),
+        ("/auth/users/m%65?x=/", "me"),
+        ("/auth/users/%2F", "user"),
+        ("/auth/users/%", "user"),
+        ("/auth/users/%FF", "user"),
+        ("/%61uth/users/7", "user"),
+        ("/auth/users/7/", "user"),
+        ("//auth/users/7", "user"),
+        ("/auth%2Fusers%2f7", "user"),
+        ("/auth/", "auth"),
+        ("/auth/../auth/users", "auth"),
+        ("/AUTH/users/7", "none"),
+    ] {
+        assert_eq!(served(app.clone(), "GET", uri).await, rule, "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_rewritten_before_the_router_keeps_the_rule_of_its_route() {
+    let rewrite = |mut request: Request| {
+        let path = request.uri().path().replace("/v1/", "/auth/");
+        *request.uri_mut() = path.parse().unwrap();
+        request
+    };
+    let inner = Router::new()
+        .nest("/auth", auth())
+        .layer(marking!(limits()));
+    let app = Router::new().fallback_service(MapRequest::new(inner, rewrite));
+    assert_eq!(served(app, "GET", "/v1/users/7").await, "user");
+}
+
+#[tokio::test]
+async fn a_wider_rule_for_the_path_that_was_asked_for_does_not_hide_the_one_of_the_route() {
+    let limits: Limits = Arc::new(
+        Routes::new()
+            .any("/{*rest}", "all")
+            .post("/auth/login", "login"),
+    );
+    let rewrite = |mut request: Request| {
+        *request.uri_mut() = "/auth/login".parse().unwrap();
+        request
+    };
+    let inner = Router::new().nest("/auth", auth()).layer(marking!(limits));
+    let app = Router::new().fallback_service(MapRequest::new(inner, rewrite));
+    assert_eq!(served(app, "POST", "/signin").await, "login");
+}
+
+#[tokio::test]
+async fn a_slash_trimmed_by_an_inner_service_avoids_no_rule() {
+    let trim = |mut request: Request| {
+        let path = format!("/{}", request.uri().path().trim_matches('/'));
+        *request.uri_mut() = path.parse().unwrap();
+        request
+    };
+    let inner = Router::new().nest("/auth", auth());
+    let app = Router::new()
+        .fallback_service(MapRequest::new(inner, trim))
+        .layer(marking!(limits()));
+    for uri in [
+        "/auth/login",
+        "/auth/login/",
+        "//auth/login",
+        "/auth/login//",
+    ] {
+        assert_eq!(served(app.clone(), "POST", uri).await, "login", "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn a_fallback_has_the_rule_of_its_path() {
+    let app = Router::new()
+        .route("/", get(ok))
+        .fallback(any(ok))
+        .layer(marking!(limits()));
+    assert_eq!(served(app.clone(), "GET", "/auth/x").await, "auth");
+    assert_eq!(served(app, "GET", "/elsewhere").await, "none");
+}
+
+#[tokio::test]
+async fn what_axum_refuses_as_a_pattern_is_refused_here() {
+    for pattern in ["login", "/:id", "/*rest", "/{", "/{}", "/{*a}/b", "/{a}x"] {
+        assert!(Routes::new().any(pattern, ()).check().is_err(), "{pattern}");
+        let routed = std::panic::catch_unwind(|| Router::<()>::new().route(pattern, get(ok)));
+        assert!(routed.is_err(), "{pattern}");
+    }
+}
+
+/// A rule of a layer, which is a policy of itself.
+#[derive(Clone, Debug, PartialEq)]
+struct Rule {
+    name: &'static str,
+    subject: Option<String>,
+}
+
+impl Rule {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            subject: None,
+        }
+    }
+}
+
+impl Policy<Rule> for Rule {
+    fn rule(&self, _: &Parts) -> Option<Rule> {
+        Some(self.clone())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.name.is_empty() {
+            return Err(ConfigError::new("a rule has a name"));
+        }
+        Ok(())
+    }
+
+    fn each_rule(&self, visit: &mut dyn FnMut(&Rule)) {
+        visit(self);
+    }
+}
+
+fn parts(request: Request) -> Parts {
+    request.into_parts().0
+}
+
+fn name(policy: &dyn Policy<Rule>, parts: &Parts) -> Option<&'static str> {
+    policy.rule(parts).map(|rule| rule.name)
+}
+
+#[test]
+fn rules_routes_closures_and_extensions_combine() {
+    let policy = Routes::new()
+        .post("/login", Rule::new("login"))
+        .or(from_extension::<Rule>())
+        .or(|parts: &Parts| (parts.method == Method::PUT).then(|| Rule::new("put")))
+        .or(Box::new(Routes::new().any("/a", Rule::new("a"))) as Box<dyn Policy<Rule>>)
+        .or(Arc::new(Rule::new("all")));
+
+    assert_eq!(
+        name(&policy, &parts(request("POST", "/login"))),
+        Some("login")
+    );
+    assert_eq!(name(&policy, &parts(request("PUT", "/login"))), Some("put"));
+    assert_eq!(name(&policy, &parts(request("GET", "/a"))), Some("a"));
+    assert_eq!(name(&policy, &parts(request("GET", "/"))), Some("all"));
+    let mut marked = parts(request("GET", "/"));
+    marked.extensions.insert(Rule::new("marked"));
+    assert_eq!(name(&policy, &marked), Some("marked"));
+
+    let shared: Arc<dyn Policy<Rule>> = Arc::new(policy);
+    let mut names = Vec::new();
+    shared.each_rule(&mut |rule| names.push(rule.name));
+    assert_eq!(names, ["login", "a", "all"]);
+    assert!(shared.check().is_ok());
+}
+
+#[test]
+fn a_mistake_in_any_of_several_policies_is_reported() {
+    let good = || Routes::new().any("/a", Rule::new("a"));
+    assert!(good().or(Rule::new("")).check().is_err());
+    assert!(good().or(good().any("b", Rule::new("b"))).check().is_err());
+    assert!(Rule::new("").or(good()).check().is_err());
+    assert!(good().or(good()).check().is_ok());
+}
+
+fn key(subject: &Subject, parts: &Parts) -> Key {
+    let mut key = KeyParts::new();
+    assert_eq!(subject.resolve(parts, &mut key), Resolved::Key);
+    Key::custom("test", &key)
+}
+
+#[test]
+fn the_peer_comes_from_axum_or_from_our_own_extension() {
+    let subject = peer_ip().or_reject();
+    let from = |put: &dyn Fn(&mut http::Extensions)| {
+        let mut parts = parts(request("GET", "/"));
+        put(&mut parts.extensions);
+        key(&subject, &parts)
+    };
+    let addr = SocketAddr::from(([192, 0, 2, 1], 4711));
+    let other = SocketAddr::from(([192, 0, 2, 2], 4711));
+    let own = from(&|extensions| {
+        extensions.insert(PeerAddr(addr));
+    });
+    assert_eq!(
+        own,
+        from(&|extensions| {
+            extensions.insert(ConnectInfo(addr));
+        })
+    );
+    assert_eq!(
+        own,
+        from(&|extensions| {
+            extensions.insert(MockConnectInfo(addr));
+        })
+    );
+    let both = from(&|extensions| {
+        extensions.insert(ConnectInfo(other));
+        extensions.insert(PeerAddr(addr));
+    });
+    assert_eq!(own, both);
+    let nobody = parts(request("GET", "/"));
+    assert_eq!(
+        subject.resolve(&nobody, &mut KeyParts::new()),
+        Resolved::Reject
+    );
+}
+
+#[tokio::test]
+async fn paths_without_a_route_share_one_key_and_routes_have_their_own() {
+    let subject = (path(), header("x-api-key")).or_reject();
+    let keyed = from_fn(move |request: Request, _: Next| {
+        let subject = subject.clone();
+        async move {
+            let (parts, _) = request.into_parts();
+            key(&subject, &parts).as_str().to_owned()
+        }
+    });
+    let app = Router::new()
+        .route("/users/{id}", get(ok))
+        .route(
+            "/{*rest}",
+            get(|path: MatchedPath| async move { drop(path) }),
+        )
+        .nest("/nested", Router::new().route("/users/{id}", get(ok)))
+        .nest_service("/other", Router::<()>::new().fallback(any(ok)))
+        .layer(keyed);
+    let keyed = async |uri: &str| {
+        let mut request = request("GET", uri);
+        let value = http::HeaderValue::from_static("k");
+        request.headers_mut().insert("x-api-key", value);
+        let response = app.clone().oneshot(request).await.unwrap();
+        axum::body::to_bytes(response.into_body(), 1024)
+            .await
+            .unwrap()
+    };
+    assert_eq!(keyed("/users/1").await, keyed("/users/2").await);
+    assert_ne!(keyed("/users/1").await, keyed("/nested/users/1").await);
+    assert_eq!(keyed("/other/1").await, keyed("/other/2").await);
+    assert_ne!(keyed("/other/1").await, keyed("/users/1").await);
+}
+
+#[test]
+fn subjects_and_policies_can_be_shared_between_threads() {
+    fn shared<T: Clone + Send + Sync + 'static>() {}
+    shared::<Subject>();
+    shared::<Limits>();
+    shared::<Routes<Rule>>();
+}
