@@ -5,6 +5,9 @@ pub mod backend;
 pub mod clock;
 mod error;
 pub mod key;
+pub mod observe;
 pub mod policy;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use error::ConfigError;

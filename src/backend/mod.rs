@@ -26,20 +26,33 @@
 //! * **Everything expires.** Nothing can be stored without a time to live.
 
 mod any;
+pub(crate) mod around;
+mod breaker;
 mod broadcast;
 mod erased;
 mod error;
 mod index;
 mod key_value;
+mod memory;
+mod metered;
+mod op;
 mod quota;
+#[cfg(test)]
+pub(crate) mod stub;
+mod timeout;
 
 pub use self::{
     any::AnyBackend,
+    breaker::Breaker,
     broadcast::{Broadcast, Signal, Subscription},
     error::{BackendError, BackendErrorKind, Result},
     index::{Cursor, Index, Member, Page},
     key_value::{Entry, GetOptions, KeyValue, Precondition, Put, PutOptions, Version},
+    memory::MemoryBackend,
+    metered::Metered,
+    op::Op,
     quota::{Acquire, Algorithm, Decision, Limit, LimitState, Quota, Quotas, Receipt, Retry, Take},
+    timeout::Timeout,
 };
 
 /// A store with all four capabilities.

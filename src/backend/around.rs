@@ -1,0 +1,152 @@
+//! How a wrapper is written: it says once what happens around any call, and every capability of the
+//! backend that it wraps follows.
+
+use std::future::Future;
+
+use super::{Op, Result};
+
+/// What a wrapper does around each call to the backend that it wraps.
+pub(crate) trait Around {
+    /// Makes this call in the wrapper's way; not polling `call` is not making it.
+    fn around<T: Send>(
+        &self,
+        op: Op,
+        call: impl Future<Output = Result<T>> + Send,
+    ) -> impl Future<Output = Result<T>> + Send;
+}
+
+/// Gives `Wrapper<B>` every capability that `B` has.
+///
+/// Each call is `self.backend`'s own, inside [`Around::around`] of the wrapper.
+macro_rules! forward_around {
+    ($Wrapper:ident) => {
+        const _: () = {
+            use std::time::Duration;
+
+            use bytes::Bytes;
+
+            use $crate::{
+                backend::{
+                    Acquire, Broadcast, Cursor, Decision, Entry, GetOptions, Index, KeyValue,
+                    Limit, Op, Page, Precondition, Put, PutOptions, Quotas, Receipt, Result,
+                    Subscription,
+                },
+                clock::Timestamp,
+                key::Key,
+            };
+
+            impl<B: KeyValue> KeyValue for $Wrapper<B> {
+                async fn get(&self, key: &Key, options: GetOptions) -> Result<Option<Entry>> {
+                    self.around(Op::Get, self.backend.get(key, options)).await
+                }
+
+                async fn put(&self, key: &Key, value: Bytes, options: PutOptions) -> Result<Put> {
+                    self.around(Op::Put, self.backend.put(key, value, options))
+                        .await
+                }
+
+                async fn delete(&self, key: &Key, precondition: Precondition) -> Result<bool> {
+                    self.around(Op::Delete, self.backend.delete(key, precondition))
+                        .await
+                }
+
+                async fn touch(
+                    &self,
+                    key: &Key,
+                    ttl: Duration,
+                    precondition: Precondition,
+                ) -> Result<bool> {
+                    self.around(Op::Touch, self.backend.touch(key, ttl, precondition))
+                        .await
+                }
+
+                fn clock_skew(&self) -> Duration {
+                    self.backend.clock_skew()
+                }
+            }
+
+            impl<B: Quotas> Quotas for $Wrapper<B> {
+                async fn acquire(&self, request: &Acquire) -> Result<Decision> {
+                    self.around(Op::Acquire, self.backend.acquire(request))
+                        .await
+                }
+
+                async fn refund(&self, receipt: &Receipt) -> Result<()> {
+                    self.around(Op::Refund, self.backend.refund(receipt)).await
+                }
+
+                async fn reset(&self, subject: &Key, limits: &[Limit]) -> Result<()> {
+                    self.around(Op::Reset, self.backend.reset(subject, limits))
+                        .await
+                }
+            }
+
+            impl<B: Index> Index for $Wrapper<B> {
+                async fn add(&self, index: &Key, member: Bytes, deadline: Timestamp) -> Result<()> {
+                    self.around(Op::IndexAdd, self.backend.add(index, member, deadline))
+                        .await
+                }
+
+                async fn remove(&self, index: &Key, member: Bytes) -> Result<bool> {
+                    self.around(Op::IndexRemove, self.backend.remove(index, member))
+                        .await
+                }
+
+                async fn members(&self, index: &Key, after: Option<Cursor>) -> Result<Page> {
+                    self.around(Op::IndexMembers, self.backend.members(index, after))
+                        .await
+                }
+            }
+
+            impl<B: Broadcast> Broadcast for $Wrapper<B> {
+                async fn publish(&self, channel: &Key, message: Bytes) -> Result<()> {
+                    self.around(Op::Publish, self.backend.publish(channel, message))
+                        .await
+                }
+
+                async fn subscribe(&self, channel: &Key) -> Result<Subscription> {
+                    self.around(Op::Subscribe, self.backend.subscribe(channel))
+                        .await
+                }
+            }
+        };
+    };
+}
+
+pub(crate) use forward_around;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{
+        backend::{
+            AnyBackend, Breaker, KeyValue, Metered, Op, Timeout,
+            stub::{Stub, call},
+        },
+        testing::FaultBackend,
+    };
+
+    #[tokio::test]
+    async fn wrappers_stack_in_any_order_and_are_backends_that_can_be_erased() {
+        let stub = Stub::default();
+        let second = Duration::from_secs(1);
+        let inwards = Metered::new(Breaker::new(Timeout::new(stub.clone(), second)), "a");
+        let outwards = Timeout::new(Breaker::new(Metered::new(inwards, "b")), second);
+        let backend = AnyBackend::new(FaultBackend::new(outwards));
+        for op in Op::ALL {
+            call(&backend, op).await.expect("nothing fails");
+        }
+        assert_eq!(stub.applied(), Op::ALL);
+        assert_eq!(backend.clock_skew(), Stub::CLOCK_SKEW);
+    }
+
+    #[test]
+    fn wrappers_are_as_shareable_as_what_they_wrap() {
+        fn shareable<T: Clone + Send + Sync + std::fmt::Debug + 'static>() {}
+        shareable::<Timeout<Stub>>();
+        shareable::<Breaker<Stub>>();
+        shareable::<Metered<Stub>>();
+        shareable::<FaultBackend<Stub>>();
+    }
+}

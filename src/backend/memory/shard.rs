@@ -1,0 +1,64 @@
+//! One shard: what one lock protects.
+
+use std::sync::Arc;
+
+use super::{budget::Budget, key_value::Value, set::Set, table::Table};
+use crate::{backend::quota::States, clock::Timestamp};
+
+/// A share of all keys. Each kind of entry has a table of its own, so that one key can never be
+/// read as something it is not.
+pub(super) struct Shard {
+    pub(super) values: Table<Value>,
+    pub(super) sets: Table<Set>,
+    pub(super) counters: Table<States>,
+}
+
+impl Shard {
+    pub(super) fn new(budget: &Arc<Budget>) -> Self {
+        Self {
+            values: Table::new(Arc::clone(budget)),
+            sets: Table::new(Arc::clone(budget)),
+            counters: Table::new(Arc::clone(budget)),
+        }
+    }
+
+    /// Removes up to this many expired entries of each kind.
+    pub(super) fn sweep(&mut self, now: Timestamp, at_most: usize) {
+        self.values.sweep(now, at_most);
+        self.sets.sweep(now, at_most);
+        self.counters.sweep(now, at_most);
+    }
+
+    /// Removes the entry that was used least recently.
+    pub(super) fn evict(&mut self) {
+        let Some(oldest) = self.oldest_use() else {
+            return;
+        };
+        if self.values.oldest_use() == Some(oldest) {
+            self.values.evict();
+        } else if self.sets.oldest_use() == Some(oldest) {
+            self.sets.evict();
+        } else {
+            self.counters.evict();
+        }
+    }
+
+    /// When the entry that was used least recently was used.
+    pub(super) fn oldest_use(&self) -> Option<u64> {
+        let uses = [
+            self.values.oldest_use(),
+            self.sets.oldest_use(),
+            self.counters.oldest_use(),
+        ];
+        uses.into_iter().flatten().min()
+    }
+
+    pub(super) fn earliest_deadline(&self) -> Option<Timestamp> {
+        let deadlines = [
+            self.values.earliest_deadline(),
+            self.sets.earliest_deadline(),
+            self.counters.earliest_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+}

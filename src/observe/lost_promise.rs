@@ -1,0 +1,139 @@
+//! Warning of what was promised and could not be kept, without flooding anyone's log.
+#![cfg_attr(
+    not(feature = "tracing"),
+    expect(unused_variables, reason = "nobody listens")
+)]
+
+use std::{
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::clock::{Monotonic, monotonic_now};
+
+/// A place in the code from which warnings may come; make it a `static`.
+#[derive(Debug)]
+pub(crate) struct Place {
+    name: &'static str,
+    throttle: Throttle,
+}
+
+impl Place {
+    /// The place with this name, such as `rate_limit: refund`.
+    pub(crate) const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            throttle: Throttle::new(),
+        }
+    }
+}
+
+/// Warns that something promised could not be kept, unless this place warned within the last 10 s.
+///
+/// The message must not contain keys, values or anything a client sent; a
+/// [`BackendError`](crate::backend::BackendError) never does.
+pub(crate) fn warn_lost_promise(place: &Place, message: &dyn fmt::Display) {
+    #[cfg(feature = "tracing")]
+    if place.throttle.admits(monotonic_now()) {
+        tracing::warn!(target: "tower_stash", place = place.name, "{message}");
+    }
+}
+
+/// Admits one event in [`QUIET`].
+#[derive(Debug)]
+struct Throttle {
+    /// When the first event came.
+    first: OnceLock<Monotonic>,
+    /// How many nanoseconds after the first it admits the next.
+    next: AtomicU64,
+}
+
+impl Throttle {
+    const fn new() -> Self {
+        Self {
+            first: OnceLock::new(),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    fn admits(&self, now: Monotonic) -> bool {
+        let elapsed = now.saturating_duration_since(*self.first.get_or_init(|| now));
+        let next = self.next.load(Ordering::Relaxed);
+        if elapsed < Duration::from_nanos(next) {
+            return false;
+        }
+        let after = u64::try_from((elapsed + QUIET).as_nanos()).unwrap_or(u64::MAX);
+        // Of those that saw the same time to go, one succeeds.
+        self.next
+            .compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+}
+
+/// How long a place says nothing after a warning.
+const QUIET: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::observe::tests::logged;
+
+    #[test]
+    fn the_first_event_is_admitted_and_the_next_after_ten_seconds() {
+        let throttle = Throttle::new();
+        let began = monotonic_now();
+        assert!(throttle.admits(began));
+        assert!(!throttle.admits(began));
+        assert!(!throttle.admits(began + Duration::from_nanos(9_999_999_999)));
+        assert!(throttle.admits(began + QUIET));
+        assert!(!throttle.admits(began + QUIET));
+    }
+
+    #[test]
+    fn of_two_threads_at_one_moment_at_most_one_is_admitted() {
+        const MOMENTS: u32 = 1_000_000;
+        let throttle = Throttle::new();
+        let began = monotonic_now();
+        let admitted_of_all_moments = || {
+            (0..MOMENTS)
+                .filter(|moment| throttle.admits(began + *moment * QUIET))
+                .count()
+        };
+        let admitted = thread::scope(|scope| {
+            [(); 2]
+                .map(|()| scope.spawn(admitted_of_all_moments))
+                .map(|thread| thread.join().expect("it does not panic"))
+        });
+        assert!(
+            admitted.iter().sum::<usize>() <= MOMENTS as usize,
+            "{admitted:?}"
+        );
+    }
+
+    #[test]
+    fn a_place_warns_once_and_again_after_ten_seconds_and_silences_no_other() {
+        static REFUND: Place = Place::new("test: refund");
+        static PURGE: Place = Place::new("test: purge");
+        let log = logged(async {
+            warn_lost_promise(&REFUND, &"could not refund");
+            warn_lost_promise(&REFUND, &"could not refund again");
+            warn_lost_promise(&PURGE, &"could not purge");
+            tokio::time::advance(QUIET).await;
+            warn_lost_promise(&REFUND, &"could not refund later");
+        });
+        assert_eq!(
+            log,
+            [
+                r#" WARN tower_stash: could not refund place="test: refund""#,
+                r#" WARN tower_stash: could not purge place="test: purge""#,
+                r#" WARN tower_stash: could not refund later place="test: refund""#,
+            ]
+        );
+    }
+}
