@@ -37,10 +37,14 @@ mod memory;
 mod metered;
 mod op;
 mod quota;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(test)]
 pub(crate) mod stub;
 mod timeout;
 
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisBackend, RedisConfig};
 pub use self::{
     any::AnyBackend,
     breaker::Breaker,

@@ -1,0 +1,223 @@
+-- Takes a cost from all limits of one subject, or from none: read all, decide, write.
+--
+-- KEYS  a counter for each limit
+-- ARGV  time in µs or '' for the server's; 'all' or 'upto'; cost;
+--       then for each limit: algorithm (l log, c counter, f fixed, a aligned), limit N, window W in ms,
+--       offset in ms, weight
+-- Reply admitted 0 or 1; taken; time in µs; counters found unreadable;
+--       then for each limit: remaining; retry in µs (0 now, -1 never); reset in µs (-1 none); mark
+--
+-- src/backend/quota does the same in Rust, rule for rule. All numbers are integers below 2^53.
+
+local now_us
+if ARGV[1] == '' then
+  local time = redis.call('TIME')
+  now_us = time[1] * 1000000 + time[2]
+else
+  now_us = tonumber(ARGV[1])
+end
+local now = math.floor(now_us / 1000)
+local unreadable = 0
+
+local function integer(n)
+  return string.format('%.0f', n)
+end
+
+-- A string state's two or three numbers; nothing if there is none or it cannot be read.
+local function state(key, pattern)
+  local stored = redis.call('GET', key)
+  if not stored then return nil end
+  local a, b, c = string.match(stored, pattern)
+  if not a then
+    unreadable = unreadable + 1
+    return nil
+  end
+  return tonumber(a), tonumber(b), tonumber(c)
+end
+
+local function store(key, value, ends, window)
+  redis.call('SET', key, value, 'PX', integer(math.max(1, math.min(ends - now, 2 * window))))
+end
+
+-- Each algorithm: read(limit) brings its counter to the present, remaining(limit), wait(limit, units)
+-- for units that do not fit now, take(limit, units).
+
+local fixed = {}
+
+function fixed.read(l)
+  local start, count = state(l.key, '^f1:(%d+):(%d+)$')
+  if start and count > 0 and now < start + l.window and start <= now + l.window then
+    l.start, l.count = start, count
+    return
+  end
+  l.count = 0
+  if l.algorithm == 'a' then
+    l.start = now - (now - l.offset) % l.window
+  else
+    l.start = now
+  end
+end
+
+function fixed.remaining(l)
+  return math.max(0, l.limit - l.count)
+end
+
+function fixed.wait(l)
+  return l.start + l.window - now
+end
+
+function fixed.take(l, units)
+  l.count, l.mark = l.count + units, l.start
+  store(l.key, 'f1:' .. integer(l.start) .. ':' .. integer(l.count), l.start + l.window, l.window)
+end
+
+local counter = {}
+
+function counter.read(l)
+  local present = math.floor(now / l.window)
+  local index, current, previous = state(l.key, '^c1:(%d+):(%d+):(%d+)$')
+  if index == present or index == present + 1 then
+    l.index, l.current, l.previous = index, current, previous
+  elseif index == present - 1 then
+    l.index, l.current, l.previous = present, 0, current
+  else
+    l.index, l.current, l.previous = present, 0, 0
+  end
+  local start = l.index * l.window
+  l.elapsed, l.ahead = math.max(0, now - start), math.max(0, start - now)
+end
+
+function counter.remaining(l)
+  local used = l.current * l.window + l.previous * (l.window - l.elapsed)
+  return math.floor(math.max(0, l.limit * l.window - used) / l.window)
+end
+
+function counter.wait(l, units)
+  local left = l.window - l.elapsed
+  local room = l.limit - l.current - units
+  if room >= 0 then
+    return l.ahead + left - math.min(left, math.floor(room * l.window / l.previous))
+  end
+  local fitting = math.floor((l.limit - units) * l.window / l.current)
+  return l.ahead + left + math.max(0, l.window - fitting)
+end
+
+function counter.take(l, units)
+  l.current, l.mark = l.current + units, l.index
+  local value = 'c1:' .. integer(l.index) .. ':' .. integer(l.current) .. ':' .. integer(l.previous)
+  store(l.key, value, (l.index + 2) * l.window, l.window)
+end
+
+-- A list of times, newest first.
+local log = {}
+
+local function hit(l, index)
+  return tonumber(redis.call('LINDEX', l.key, integer(index)))
+end
+
+-- How many of the first hits still count: all, or as many as a binary search finds.
+local function live(l, length)
+  if hit(l, -1) + l.window > now then return length end
+  local low, high = 0, length - 1
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if hit(l, middle) + l.window > now then low = middle + 1 else high = middle end
+  end
+  return low
+end
+
+function log.read(l)
+  l.length, l.newest, l.live = redis.call('LLEN', l.key), 0, 0
+  if l.length == 0 then return end
+  local newest = hit(l, 0)
+  if newest <= now + l.window then
+    l.newest, l.live = newest, live(l, l.length)
+  end
+end
+
+function log.remaining(l)
+  return math.max(0, l.limit - l.live)
+end
+
+function log.wait(l, units)
+  return hit(l, l.limit - units) + l.window - now
+end
+
+function log.take(l, units)
+  if l.live == 0 then
+    redis.call('DEL', l.key)
+  elseif l.live < l.length then
+    redis.call('LTRIM', l.key, 0, l.live - 1)
+  end
+  l.mark = math.max(now, l.newest)
+  local time, left = integer(l.mark), units
+  while left > 0 do
+    local chunk = {}
+    for i = 1, math.min(left, 1000) do chunk[i] = time end
+    redis.call('LPUSH', l.key, unpack(chunk))
+    left = left - #chunk
+  end
+  l.live = l.live + units
+  l.newest = l.mark
+  redis.call('PEXPIRE', l.key, integer(math.min(l.mark + l.window - now, 2 * l.window)))
+end
+
+local algorithms = { f = fixed, a = fixed, c = counter, l = log }
+
+local function retry(l, units)
+  if units > l.limit then return -1 end
+  if units <= l.remaining then return 0 end
+  return l.counts.wait(l, units) * 1000
+end
+
+local cost = tonumber(ARGV[3])
+local fitting = math.huge
+local limits = {}
+for i, key in ipairs(KEYS) do
+  local at = 4 + 5 * (i - 1)
+  local l = {
+    key = key,
+    algorithm = ARGV[at],
+    counts = algorithms[ARGV[at]],
+    limit = tonumber(ARGV[at + 1]),
+    window = tonumber(ARGV[at + 2]),
+    offset = tonumber(ARGV[at + 3]),
+    weight = tonumber(ARGV[at + 4]),
+    mark = 0,
+  }
+  l.counts.read(l)
+  l.remaining = l.counts.remaining(l)
+  fitting = math.min(fitting, math.floor(l.remaining / l.weight))
+  limits[i] = l
+end
+
+local taken = 0
+if ARGV[2] == 'upto' then
+  taken = math.min(cost, fitting)
+elseif cost <= fitting then
+  taken = cost
+end
+local admitted = taken > 0 or cost == 0
+
+local asked = cost
+if admitted then
+  asked = 0
+elseif ARGV[2] == 'upto' then
+  asked = 1
+end
+
+local reply = { admitted and 1 or 0, taken, now_us, 0 }
+for _, l in ipairs(limits) do
+  if taken > 0 then
+    l.counts.take(l, taken * l.weight)
+    l.remaining = l.counts.remaining(l)
+  end
+  local reset = -1
+  if l.remaining < l.limit then reset = retry(l, l.remaining + 1) end
+  reply[#reply + 1] = l.remaining
+  reply[#reply + 1] = retry(l, asked * l.weight)
+  reply[#reply + 1] = reset
+  reply[#reply + 1] = l.mark
+end
+reply[4] = unreadable
+return reply

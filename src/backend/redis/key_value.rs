@@ -1,0 +1,252 @@
+//! Versioned records as strings: eight bytes of version, then the value.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use fred::{bytes_utils::Str, types::Value};
+
+use super::{
+    RedisBackend,
+    reply::Reply,
+    script::{DELETE, PUT, TOUCH},
+};
+use crate::{
+    backend::{
+        BackendError, BackendErrorKind, Entry, GetOptions, KeyValue, Precondition, Put, PutOptions,
+        Result, Version,
+    },
+    clock::Timestamp,
+    key::Key,
+};
+
+impl KeyValue for RedisBackend {
+    async fn get(&self, key: &Key, options: GetOptions) -> Result<Option<Entry>> {
+        let key = self.name(key);
+        if !options.with_expiry {
+            return self.read(&key).await;
+        }
+        // Two commands on one connection, in this order, and no pipeline: fred's costs more than it saves.
+        let (entry, left) = tokio::join!(self.read(&key), self.time_left(&key));
+        let (Some(entry), left) = (entry?, left?) else {
+            return Ok(None);
+        };
+        Ok(match left {
+            Left::Gone => None,
+            Left::Endless => Some(entry),
+            Left::For(left) => Some(entry.with_expires_in(left)),
+        })
+    }
+
+    async fn put(&self, key: &Key, value: Bytes, options: PutOptions) -> Result<Put> {
+        let ttl = millis(options.ttl)?;
+        let key = self.name(key);
+        let precondition = match options.precondition {
+            Precondition::Any => Value::from_static_str("any"),
+            Precondition::Absent => Value::from_static_str("absent"),
+            Precondition::Matches(version) => {
+                let mut wanted = [b'v'; 1 + VERSION_LEN];
+                for (to, from) in wanted
+                    .iter_mut()
+                    .skip(1)
+                    .zip(version.as_u64().to_be_bytes())
+                {
+                    *to = from;
+                }
+                Value::Bytes(Bytes::copy_from_slice(&wanted))
+            }
+        };
+        let arguments = [Value::Bytes(value), Value::Integer(ttl), precondition];
+        let reply = self
+            .run(
+                PUT_RECORD,
+                &PUT,
+                &key,
+                std::slice::from_ref(&key),
+                &arguments,
+            )
+            .await?;
+        if !reply.is_array() {
+            return Ok(Put::Stored(Version::from_u64(reply.unsigned()?)));
+        }
+        let mut items = reply.items()?;
+        let now = Timestamp::from_micros(items.next()?.unsigned()?);
+        let (held, left) = (items.next()?, Left::from_pttl(items.next()?.integer()?));
+        let current = match entry(PUT_RECORD, held)? {
+            Some(entry) => match left {
+                Left::Gone | Left::Endless => Some(entry),
+                Left::For(left) => Some(entry.with_expires_in(left)),
+            },
+            None => None,
+        };
+        Ok(Put::Conflict { current, now })
+    }
+
+    async fn delete(&self, key: &Key, precondition: Precondition) -> Result<bool> {
+        let key = self.name(key);
+        let removed = match precondition {
+            Precondition::Absent => {
+                self.check_open(DELETE_RECORD)?;
+                return Ok(false);
+            }
+            Precondition::Any => {
+                self.command(DELETE_RECORD, "DEL", &key, vec![Value::String(key.clone())])
+                    .await?
+            }
+            Precondition::Matches(version) => {
+                self.run(
+                    DELETE_RECORD,
+                    &DELETE,
+                    &key,
+                    std::slice::from_ref(&key),
+                    &[raw(version)],
+                )
+                .await?
+            }
+        };
+        Ok(removed.integer()? > 0)
+    }
+
+    async fn touch(&self, key: &Key, ttl: Duration, precondition: Precondition) -> Result<bool> {
+        let ttl = Value::Integer(millis(ttl)?);
+        let key = self.name(key);
+        let touched = match precondition {
+            Precondition::Absent => {
+                self.check_open(TOUCH_RECORD)?;
+                return Ok(false);
+            }
+            Precondition::Any => {
+                let args = vec![Value::String(key.clone()), ttl];
+                self.command(TOUCH_RECORD, "PEXPIRE", &key, args).await?
+            }
+            Precondition::Matches(version) => {
+                self.run(
+                    TOUCH_RECORD,
+                    &TOUCH,
+                    &key,
+                    std::slice::from_ref(&key),
+                    &[raw(version), ttl],
+                )
+                .await?
+            }
+        };
+        Ok(touched.integer()? > 0)
+    }
+
+    fn clock_skew(&self) -> Duration {
+        self.clock_skew
+    }
+}
+
+impl RedisBackend {
+    async fn read(&self, key: &Str) -> Result<Option<Entry>> {
+        let reply = self
+            .command(GET_RECORD, "GET", key, vec![Value::String(key.clone())])
+            .await?;
+        entry(GET_RECORD, reply)
+    }
+
+    async fn time_left(&self, key: &Str) -> Result<Left> {
+        let reply = self
+            .command(GET_RECORD, "PTTL", key, vec![Value::String(key.clone())])
+            .await?;
+        reply.integer().map(Left::from_pttl)
+    }
+}
+
+/// How long a record has left to live.
+#[derive(Clone, Copy)]
+enum Left {
+    Gone,
+    /// Someone else took its deadline away; we write none without.
+    Endless,
+    For(Duration),
+}
+
+impl Left {
+    fn from_pttl(millis: i64) -> Self {
+        match u64::try_from(millis) {
+            Ok(millis) => Self::For(Duration::from_millis(millis)),
+            Err(_) if millis == -1 => Self::Endless,
+            Err(_) => Self::Gone,
+        }
+    }
+}
+
+/// The record in a reply that holds its string, or nothing.
+fn entry(attempted: &'static str, reply: Reply) -> Result<Option<Entry>> {
+    if reply.is_nothing() {
+        return Ok(None);
+    }
+    let mut record = reply.bytes()?;
+    let Ok(version) = record.try_get_u64() else {
+        return Err(BackendError::new(
+            BackendErrorKind::Corrupt,
+            format!("{attempted}: it is too short to have a version"),
+        ));
+    };
+    Ok(Some(Entry::new(record, Version::from_u64(version))))
+}
+
+/// A version as it is stored.
+fn raw(version: Version) -> Value {
+    Value::Bytes(Bytes::copy_from_slice(&version.as_u64().to_be_bytes()))
+}
+
+/// A time to live in milliseconds, rounded up.
+fn millis(ttl: Duration) -> Result<i64> {
+    if ttl.is_zero() {
+        return Err(BackendError::zero_ttl());
+    }
+    let millis = ttl.min(MAX_TTL).as_nanos().div_ceil(1_000_000);
+    Ok(i64::try_from(millis).unwrap_or(i64::MAX))
+}
+
+const GET_RECORD: &str = "get a record";
+const PUT_RECORD: &str = "put a record";
+const DELETE_RECORD: &str = "delete a record";
+const TOUCH_RECORD: &str = "touch a record";
+
+const VERSION_LEN: usize = 8;
+
+/// A hundred years; Redis overflows somewhere above.
+const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_live_is_rounded_up_to_milliseconds() {
+        assert_eq!(millis(Duration::from_nanos(1)).unwrap(), 1);
+        assert_eq!(millis(Duration::from_micros(1_001)).unwrap(), 2);
+        assert_eq!(millis(Duration::from_millis(7)).unwrap(), 7);
+    }
+
+    #[test]
+    fn an_absurd_time_to_live_is_a_hundred_years() {
+        assert_eq!(millis(Duration::MAX).unwrap(), 3_153_600_000_000);
+    }
+
+    #[test]
+    fn no_time_to_live_is_invalid() {
+        assert_eq!(
+            millis(Duration::ZERO).unwrap_err().kind(),
+            BackendErrorKind::InvalidInput
+        );
+    }
+
+    #[test]
+    fn a_string_without_a_whole_version_is_corrupt() {
+        let short = Reply::new(
+            "test",
+            fred::types::Resp3Frame::BlobString {
+                data: Bytes::from_static(b"1234567"),
+                attributes: None,
+            },
+        );
+        assert_eq!(
+            entry("test", short).unwrap_err().kind(),
+            BackendErrorKind::Corrupt
+        );
+    }
+}

@@ -1,0 +1,217 @@
+//! One client of fred's, and what is known about its health.
+
+use std::{
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use fred::{
+    clients::Client,
+    interfaces::{ClientLike, FredResult},
+    types::{
+        CustomCommand, Resp3Frame, Value,
+        config::{Config, ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy, Server},
+    },
+};
+use tokio::sync::Notify;
+
+use super::failure::{self, Silence};
+use crate::clock::monotonic_now;
+
+/// Everything that a client is made from, to make another one like it.
+#[derive(Clone)]
+pub(super) struct Blueprint {
+    pub(super) config: Config,
+    pub(super) performance: PerformanceConfig,
+    pub(super) connection: ConnectionConfig,
+    pub(super) policy: Option<ReconnectPolicy>,
+}
+
+impl Blueprint {
+    /// How a client of the user's is made.
+    pub(super) fn of(client: &Client) -> Self {
+        let mut config = client.client_config();
+        // The watchdog wants to hear of a first connection that fails, and tries again itself.
+        config.fail_fast = true;
+        Self {
+            config,
+            performance: client.perf_config(),
+            connection: client.connection_config().clone(),
+            policy: client.client_reconnect_policy(),
+        }
+    }
+
+    /// A client that is not connected yet.
+    pub(super) fn build(&self) -> Client {
+        Client::new(
+            self.config.clone(),
+            Some(self.performance.clone()),
+            Some(self.connection.clone()),
+            self.policy.clone(),
+        )
+    }
+
+    pub(super) fn is_clustered(&self) -> bool {
+        self.config.server.is_clustered()
+    }
+
+    /// The longest that one step of connecting takes.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connection.connection_timeout
+    }
+}
+
+/// A client that can be replaced under its users.
+pub(super) struct Line {
+    pub(super) blueprint: Blueprint,
+    client: RwLock<Client>,
+    /// Commands without an answer since the last one that had one.
+    silences: AtomicU32,
+    displaced: AtomicBool,
+    suspected: Notify,
+}
+
+impl Line {
+    pub(super) fn new(blueprint: Blueprint, client: Client) -> Self {
+        Self {
+            blueprint,
+            client: RwLock::new(client),
+            silences: AtomicU32::new(0),
+            displaced: AtomicBool::new(false),
+            suspected: Notify::new(),
+        }
+    }
+
+    /// The client of the moment.
+    pub(super) fn client(&self) -> Client {
+        self.client
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Sends later commands through this client.
+    pub(super) fn replace(&self, client: Client) {
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+        self.silences.store(0, Ordering::Relaxed);
+    }
+
+    /// Sends one command and waits for its answer, which may be an error.
+    ///
+    /// A node of a Cluster that redirects has not run the command, so it is sent once more: by now fred has learnt
+    /// where the slot is.
+    pub(super) async fn send(
+        &self,
+        command: CustomCommand,
+        args: Vec<Value>,
+        timeout: Duration,
+    ) -> FredResult<Resp3Frame> {
+        if !self.blueprint.is_clustered() {
+            return self.send_once(command, args, options(timeout)).await;
+        }
+        let begun = monotonic_now();
+        let result = self
+            .send_once(command.clone(), args.clone(), options(timeout))
+            .await;
+        match result {
+            Err(error) if failure::silence(&error) == Silence::Redirected => {
+                let left = timeout.saturating_sub(monotonic_now() - begun);
+                self.send_once(command, args, options(left)).await
+            }
+            result => result,
+        }
+    }
+
+    /// Whether the client answers a PING; with a server, whether that one does.
+    pub(super) async fn ping(
+        &self,
+        server: Option<Server>,
+        timeout: Duration,
+    ) -> FredResult<Resp3Frame> {
+        let options = Options {
+            cluster_node: server,
+            ..options(timeout)
+        };
+        let ping = CustomCommand::new_static("PING", 0, false);
+        self.send_once(ping, Vec::new(), options).await
+    }
+
+    /// Options reach only what goes through `custom` and `custom_raw`: other methods of `with_options(..)` belong to
+    /// the bare client and drop them.
+    async fn send_once(
+        &self,
+        command: CustomCommand,
+        args: Vec<Value>,
+        options: Options,
+    ) -> FredResult<Resp3Frame> {
+        let result = self
+            .client()
+            .with_options(&options)
+            .custom_raw(command, args)
+            .await;
+        self.note(&result);
+        result
+    }
+
+    /// Waits until the client is worth examining.
+    pub(super) async fn suspected(&self) {
+        self.suspected.notified().await;
+    }
+
+    /// Whether a server said that it is not the primary since this was last asked.
+    pub(super) fn take_displaced(&self) -> bool {
+        self.displaced.swap(false, Ordering::Relaxed)
+    }
+
+    fn note(&self, result: &FredResult<Resp3Frame>) {
+        match result {
+            Ok(frame) => {
+                if self.silences.load(Ordering::Relaxed) != 0 {
+                    self.silences.store(0, Ordering::Relaxed);
+                }
+                if error_text(frame).is_some_and(failure::is_displaced) {
+                    self.displaced.store(true, Ordering::Relaxed);
+                    self.suspected.notify_one();
+                }
+            }
+            Err(error)
+                if matches!(
+                    failure::silence(error),
+                    Silence::NeverSent | Silence::Redirected
+                ) => {}
+            Err(_) => {
+                if self.silences.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_SILENCES {
+                    self.silences.store(0, Ordering::Relaxed);
+                    self.suspected.notify_one();
+                }
+            }
+        }
+    }
+}
+
+/// What keeps fred from sending a command twice: `fail_fast` gives up on it when its connection closes or there
+/// is none, a single attempt when the client is reconnected by force or drops a node of a Cluster.
+fn options(timeout: Duration) -> Options {
+    Options {
+        // To fred zero is no time-out at all.
+        timeout: Some(timeout.max(Duration::from_millis(1))),
+        max_attempts: Some(1),
+        fail_fast: true,
+        ..Options::default()
+    }
+}
+
+/// The text of an answer that is an error.
+pub(super) fn error_text(frame: &Resp3Frame) -> Option<&str> {
+    match frame {
+        Resp3Frame::SimpleError { data, .. } => Some(data),
+        Resp3Frame::BlobError { data, .. } => Some(str::from_utf8(data).unwrap_or("ERR")),
+        _ => None,
+    }
+}
+
+/// Commands in a row that may stay without an answer before the client is suspected.
+const MAX_SILENCES: u32 = 5;

@@ -1,0 +1,374 @@
+//! The backend that all instances share.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the one folder that names the Redis client"
+)]
+
+mod adopt;
+mod broadcast;
+mod config;
+mod failure;
+mod index;
+mod key_value;
+mod line;
+mod mailbox;
+mod quotas;
+mod reply;
+mod script;
+mod session;
+mod tls;
+mod watchdog;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use fred::{
+    bytes_utils::Str,
+    clients::{Client, Pool},
+    interfaces::ClientLike,
+    types::{ClusterHash, CustomCommand, Resp3Frame, Value},
+};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+pub use self::config::RedisConfig;
+use self::{
+    broadcast::{Request, closed_error},
+    line::{Line, error_text},
+    reply::Reply,
+    watchdog::Watchdog,
+};
+use super::{BackendError, BackendErrorKind, Result};
+use crate::{
+    clock::{Clock, monotonic_now},
+    error::ConfigError,
+    key::Key,
+};
+
+/// Redis 6.2 or newer, or Valkey: one server, a Cluster, or a primary behind Sentinels; cheap to clone.
+///
+/// ```no_run
+/// use tower_stash::backend::RedisBackend;
+///
+/// # async fn connect() -> Result<(), tower_stash::backend::BackendError> {
+/// let backend = RedisBackend::connect("redis://localhost:6379").await?;
+/// backend.ping().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Failure
+///
+/// Every call is answered within the command time-out (250 ms by default), by an error if need be; nothing is sent
+/// twice, nothing is queued for later. A connection that is lost, silent, or leads to a server that is no
+/// longer the primary is replaced in the background, however long that takes; meanwhile calls fail with
+/// [`Unavailable`](BackendErrorKind::Unavailable) or [`TimedOut`](BackendErrorKind::TimedOut). Dropping the last
+/// clone (and [`Subscription`](super::Subscription)) closes the connection.
+///
+/// # What Redis promises, and what not
+///
+/// * **Replication is asynchronous.** A failover may lose the newest writes: some hits are forgotten, a
+///   lock or a record may be back at the state before.
+/// * **Use `maxmemory-policy noeviction`.** Every key has a time to live; another policy may drop
+///   counters and locks before it is over. A full Redis then answers
+///   [`Rejected`](BackendErrorKind::Rejected).
+/// * **Persistence** decides what a restart forgets. `appendonly yes` with `appendfsync everysec` forgets a second.
+/// * While a Cluster moves a slot, calls for what is already on the other node are
+///   [`Rejected`](BackendErrorKind::Rejected).
+/// * Times are the primary's. Replicas are never read.
+///
+/// # Permissions
+///
+/// The README has the line that makes a user who may do what this backend does, and nothing else:
+/// under "The Redis user". The tests run as that user.
+#[derive(Clone)]
+pub struct RedisBackend {
+    shared: Arc<Shared>,
+    namespace: Arc<str>,
+    timeout: Duration,
+    clock_skew: Duration,
+    /// What quotas go by instead of the server's clock, in tests.
+    quota_clock: Option<Arc<dyn Clock>>,
+}
+
+/// What all clones share; the background tasks end when it is dropped.
+struct Shared {
+    lines: Box<[Arc<Line>]>,
+    next: AtomicUsize,
+    exchange: OnceLock<mpsc::UnboundedSender<Request>>,
+    is_closed: AtomicBool,
+    closing: watch::Sender<bool>,
+    watchdogs: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl RedisBackend {
+    /// Connects to the Redis at a URL, or as a [`RedisConfig`] says.
+    ///
+    /// # Errors
+    ///
+    /// [`Misconfigured`](BackendErrorKind::Misconfigured) with what to write instead if the settings
+    /// cannot work; [`Unavailable`](BackendErrorKind::Unavailable) if there is no connection within the connect
+    /// time-out (5 s by default), unless the config says [`with_lazy_connect`](RedisConfig::with_lazy_connect).
+    ///
+    /// # Panics
+    ///
+    /// Outside a Tokio runtime.
+    pub async fn connect(
+        config: impl TryInto<RedisConfig, Error: Into<ConfigError>>,
+    ) -> Result<Self> {
+        let config = config
+            .try_into()
+            .map_err(|error| misconfigured(&error.into()))?;
+        let blueprint = config.blueprint().map_err(|error| misconfigured(&error))?;
+        let (line, watchdog) = if config.is_lazy {
+            Watchdog::connect_later(blueprint, config.command_timeout)
+        } else {
+            Watchdog::connect(blueprint, config.command_timeout)
+                .await
+                .map_err(|error| failure::unreachable(&error))?
+        };
+        let mut backend = Self::with_lines([(line, watchdog)], config.command_timeout);
+        backend.namespace = config.namespace.into();
+        if backend.shared.line().blueprint.is_clustered() {
+            backend.clock_skew = config.cluster_clock_skew;
+        }
+        Ok(backend)
+    }
+
+    /// Uses a client that you already have, and leaves closing it to you.
+    ///
+    /// If it is silent for good, it is replaced by another one made from the same settings.
+    ///
+    /// # Errors
+    ///
+    /// If the client is not connected, or if one of its settings would lose calls, repeat them, or let
+    /// them hang; the error says what to write instead. Also outside a Tokio runtime.
+    pub fn from_client(client: Client) -> std::result::Result<Self, ConfigError> {
+        Self::from_clients(vec![client])
+    }
+
+    /// Uses the clients of a pool that you already have, in turn, and leaves closing them to you.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_client`](Self::from_client) says, for any of them.
+    pub fn from_pool(pool: &Pool) -> std::result::Result<Self, ConfigError> {
+        Self::from_clients(pool.clients().to_vec())
+    }
+
+    fn from_clients(clients: Vec<Client>) -> std::result::Result<Self, ConfigError> {
+        if Handle::try_current().is_err() {
+            return Err(ConfigError::new(
+                "a Redis client needs a Tokio runtime; call this from async code",
+            ));
+        }
+        clients.iter().try_for_each(adopt::check)?;
+        let timeout = config::DEFAULT_COMMAND_TIMEOUT;
+        let lines = clients
+            .into_iter()
+            .map(|client| Watchdog::adopt(client, timeout));
+        let mut backend = Self::with_lines(lines, timeout);
+        if backend.shared.line().blueprint.is_clustered() {
+            backend.clock_skew = config::DEFAULT_CLUSTER_CLOCK_SKEW;
+        }
+        Ok(backend)
+    }
+
+    fn with_lines(
+        lines: impl IntoIterator<Item = (Arc<Line>, Watchdog)>,
+        timeout: Duration,
+    ) -> Self {
+        let (closing, _) = watch::channel(false);
+        let (lines, watchdogs): (Vec<_>, Vec<_>) = lines
+            .into_iter()
+            .map(|(line, watchdog)| (line, tokio::spawn(watchdog.watch(closing.subscribe()))))
+            .unzip();
+        Self {
+            shared: Arc::new(Shared {
+                lines: lines.into(),
+                next: AtomicUsize::new(0),
+                exchange: OnceLock::new(),
+                is_closed: AtomicBool::new(false),
+                closing,
+                watchdogs: Mutex::new(watchdogs),
+            }),
+            namespace: config::DEFAULT_NAMESPACE.into(),
+            timeout,
+            clock_skew: Duration::ZERO,
+            quota_clock: None,
+        }
+    }
+
+    /// The same connection with keys and channels that begin with this and a colon.
+    ///
+    /// # Errors
+    ///
+    /// If it is not 1 to 32 of `A-Z a-z 0-9 _ . : -`.
+    pub fn with_namespace(mut self, namespace: &str) -> std::result::Result<Self, ConfigError> {
+        config::check_namespace(namespace)?;
+        self.namespace = namespace.into();
+        Ok(self)
+    }
+
+    /// The same connection, on which calls of this handle wait this long for an answer; at least a millisecond.
+    #[must_use]
+    pub fn with_command_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout.max(Duration::from_millis(1));
+        self
+    }
+
+    /// The same connection, on which quotas of this handle go by this clock instead of the server's.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn with_quota_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.quota_clock = Some(clock);
+        self
+    }
+
+    /// What keys and channels begin with.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Asks for a sign of life, and says how long it took; for health endpoints.
+    ///
+    /// In a Cluster every primary must give one.
+    ///
+    /// # Errors
+    ///
+    /// As any call: within the command time-out.
+    pub async fn ping(&self) -> Result<Duration> {
+        const PING: &str = "ping Redis";
+        self.check_open(PING)?;
+        let begun = monotonic_now();
+        let line = self.shared.line();
+        let mut nodes = vec![None];
+        if line.blueprint.is_clustered() {
+            let primaries = line.client().active_connections();
+            if !primaries.is_empty() {
+                nodes = primaries.into_iter().map(Some).collect();
+            }
+        }
+        for node in nodes {
+            let left = self.timeout.saturating_sub(monotonic_now() - begun);
+            let frame = line
+                .ping(node, left)
+                .await
+                .map_err(|error| failure::unanswered(PING, self.timeout, &error))?;
+            accept(PING, frame)?;
+        }
+        Ok(monotonic_now() - begun)
+    }
+
+    /// Closes the connection, after what is under way, for all clones. Subscriptions end. A client that came in by
+    /// [`from_client`](Self::from_client) or [`from_pool`](Self::from_pool) stays open.
+    ///
+    /// Every call from now on fails with [`Unavailable`](BackendErrorKind::Unavailable) at once.
+    pub async fn close(&self) {
+        self.shared.is_closed.store(true, Ordering::Release);
+        self.shared.closing.send_replace(true);
+        let watchdogs = std::mem::take(
+            &mut *self
+                .shared
+                .watchdogs
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        for watchdog in watchdogs {
+            // A watchdog gives the server one time-out to say goodbye.
+            let _ = timeout(self.timeout * 2, watchdog).await;
+        }
+    }
+
+    /// The full name of a key or a channel.
+    fn name(&self, key: &Key) -> Str {
+        Str::from(format!("{}:{}", self.namespace, key.as_str()))
+    }
+
+    fn check_open(&self, attempted: &'static str) -> Result<()> {
+        if self.shared.is_closed.load(Ordering::Acquire) {
+            return Err(closed_error(attempted));
+        }
+        Ok(())
+    }
+
+    /// Sends a command to where `home` is stored, and reads its answer.
+    async fn command(
+        &self,
+        attempted: &'static str,
+        name: &'static str,
+        home: &str,
+        args: Vec<Value>,
+    ) -> Result<Reply> {
+        let frame = self.send(attempted, name, home, args, self.timeout).await?;
+        accept(attempted, frame)
+    }
+
+    /// Sends a command to where `home` is stored; its answer may be an error.
+    async fn send(
+        &self,
+        attempted: &'static str,
+        name: &'static str,
+        home: &str,
+        args: Vec<Value>,
+        timeout: Duration,
+    ) -> Result<Resp3Frame> {
+        self.check_open(attempted)?;
+        // `CustomCommand` ignores the other ways to say where a key is.
+        let command = CustomCommand::new_static(name, ClusterHash::from(home), false);
+        self.shared
+            .line()
+            .send(command, args, timeout)
+            .await
+            .map_err(|error| failure::unanswered(attempted, timeout, &error))
+    }
+}
+
+impl Shared {
+    /// The line whose turn it is.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "there is a line, and the index is below their number"
+    )]
+    fn line(&self) -> &Arc<Line> {
+        if self.lines.len() == 1 {
+            return &self.lines[0];
+        }
+        &self.lines[self.next.fetch_add(1, Ordering::Relaxed) % self.lines.len()]
+    }
+}
+
+impl fmt::Debug for RedisBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBackend")
+            .field("namespace", &self.namespace)
+            .field("command_timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An answer that is not an error.
+fn accept(attempted: &'static str, frame: Resp3Frame) -> Result<Reply> {
+    match error_text(&frame) {
+        Some(text) => Err(failure::refused(attempted, text)),
+        None => Ok(Reply::new(attempted, frame)),
+    }
+}
+
+fn misconfigured(error: &ConfigError) -> BackendError {
+    BackendError::new(
+        BackendErrorKind::Misconfigured,
+        format!("connect to Redis: {error}"),
+    )
+}

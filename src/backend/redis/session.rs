@@ -1,0 +1,145 @@
+//! The connection of the subscriptions.
+
+use std::time::Duration;
+
+use fred::{
+    clients::Client,
+    error::{Error, ErrorKind},
+    interfaces::{ClientLike, EventInterface, FredResult, PubsubInterface},
+    types::{
+        ConnectHandle, CustomCommand, Message, Resp3Frame, RespVersion,
+        config::{Server, ServerConfig},
+    },
+};
+use tokio::{sync::broadcast, time::timeout};
+
+use super::{
+    config,
+    line::{Blueprint, Line, error_text},
+    watchdog::first_connection,
+};
+
+/// A connection of the subscriptions; dropping it closes it.
+pub(super) struct Session {
+    client: Client,
+    /// The node, if it is one of a Cluster.
+    node: Option<Server>,
+    pub(super) task: Option<ConnectHandle>,
+    pub(super) messages: broadcast::Receiver<Message>,
+}
+
+impl Session {
+    /// Connects.
+    pub(super) async fn open(line: &Line) -> FredResult<Self> {
+        let (blueprint, node) = subscriber(line)?;
+        let client = blueprint.build();
+        let messages = client.message_rx();
+        let task = first_connection(&client, blueprint.connect_timeout()).await?;
+        Ok(Self {
+            client,
+            node,
+            task: Some(task),
+            messages,
+        })
+    }
+
+    /// Subscribes, and waits until the server has done it and counts as many channels as it should.
+    pub(super) async fn subscribe(
+        &self,
+        channels: Vec<String>,
+        total: usize,
+        patience: Duration,
+    ) -> FredResult<()> {
+        if !channels.is_empty() {
+            self.client.subscribe(channels).await?;
+        }
+        self.confirm(total, patience).await
+    }
+
+    /// Unsubscribes, without waiting.
+    pub(super) async fn unsubscribe(&self, channel: &str) -> FredResult<()> {
+        self.client.unsubscribe(channel).await
+    }
+
+    /// Waits until the server has come this far, and says whether this connection has as many channels as it should.
+    ///
+    /// fred's `subscribe` waits for no answer, and drops a refusal or takes it for the answer to the next command.
+    pub(super) async fn confirm(&self, total: usize, patience: Duration) -> FredResult<()> {
+        let info = CustomCommand::new_static("CLIENT", 0, false);
+        let answer = timeout(patience, self.client.custom_raw(info, vec!["INFO"]));
+        let answer = answer
+            .await
+            .map_err(|_| Error::new(ErrorKind::Timeout, "no answer to CLIENT INFO"))??;
+        if let Some(text) = error_text(&answer) {
+            return Err(Error::new(ErrorKind::Protocol, text.to_owned()));
+        }
+        if subscriptions(&answer) != Some(total) {
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                "NOPERM the server did not subscribe",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the node has left its Cluster, where it would hear nothing any more.
+    pub(super) fn has_left(&self, line: &Line) -> bool {
+        let nodes = primaries(line);
+        !nodes.is_empty() && self.node.as_ref().is_some_and(|node| !nodes.contains(node))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+/// How many channels a connection has, of what CLIENT INFO says of it.
+fn subscriptions(info: &Resp3Frame) -> Option<usize> {
+    let (Resp3Frame::BlobString { data, .. } | Resp3Frame::VerbatimString { data, .. }) = info
+    else {
+        return None;
+    };
+    str::from_utf8(data)
+        .ok()?
+        .split_whitespace()
+        .find_map(|field| field.strip_prefix("sub="))
+        .and_then(|count| count.parse().ok())
+}
+
+/// How to make the client of the subscriptions, and the node of a Cluster that it is for.
+///
+/// A Cluster sends every message to all of its nodes, so one connection to any of them is enough.
+fn subscriber(line: &Line) -> FredResult<(Blueprint, Option<Server>)> {
+    let mut blueprint = line.blueprint.clone();
+    // In RESP2 a connection with subscriptions answers no other command.
+    blueprint.config.version = RespVersion::RESP3;
+    blueprint.config.fail_fast = true;
+    blueprint.performance.broadcast_channel_capacity = config::BROADCAST_CAPACITY;
+    // The task connects again by itself, because it must subscribe before it says so.
+    blueprint.policy = None;
+    if !blueprint.is_clustered() {
+        return Ok((blueprint, None));
+    }
+    let mut nodes = primaries(line);
+    if nodes.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Cluster,
+            "no node of the Cluster is known yet",
+        ));
+    }
+    let mut random = [0; 2];
+    let _ = getrandom::fill(&mut random);
+    let node = nodes.swap_remove(usize::from(u16::from_ne_bytes(random)) % nodes.len());
+    blueprint.config.server = ServerConfig::Centralized {
+        server: node.clone(),
+    };
+    Ok((blueprint, Some(node)))
+}
+
+fn primaries(line: &Line) -> Vec<Server> {
+    line.client().active_connections()
+}
