@@ -1,12 +1,79 @@
-//! Tower layers for state that several instances of a service share.
+//! Tower layers for state that several instances of a service share, on Redis or in memory.
+//!
+//! A service that runs more than once needs a place for what all its instances must agree on: how
+//! often a client called, who is logged in, which payment was made. tower-stash is that place as
+//! layers for axum, tonic and hyper, over one small [backend contract](backend).
+//!
+//! ```
+//! use std::time::Duration;
+//! use axum::{Router, routing::get};
+//! use tower_stash::{
+//!     backend::MemoryBackend,
+//!     policy::{KeyExtractor as _, Routes, peer_ip},
+//!     rate_limit::{Quota, RateLimitLayer, RateLimitRule},
+//! };
+//!
+//! let burst = Quota::sliding(5, Duration::from_secs(10));
+//! let per_client = RateLimitRule::new("limited", peer_ip().or_reject(), [("burst", burst)])?;
+//! let limits = RateLimitLayer::new(MemoryBackend::new(), Routes::new().get("/limited", per_client))?;
+//!
+//! let app: Router = Router::new().route("/limited", get(async || "hello")).layer(limits);
+//! # Ok::<(), tower_stash::ConfigError>(())
+//! ```
+//!
+//! With `RedisBackend::connect("redis://…").await?` in the place of `MemoryBackend::new()`, all
+//! instances share one limit. `examples/quickstart.rs` is the whole program.
+//!
+//! # Layers
+//!
+//! | layer | what its instances share | round trips a request |
+//! |---|---|---|
+//! | [`RateLimitLayer`](rate_limit) | how often each subject called | 1; 0 where no rule applies |
+//!
+//! Each layer is independent of the others, wraps any service whose requests and responses are
+//! HTTP, and takes a [policy]: which requests fall under which rule.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `rate-limit` | [`rate_limit`] |
+//! | `redis` | `RedisBackend`, with TLS through rustls |
+//! | `axum` | reads `ConnectInfo`, `MatchedPath` and `OriginalUri` where axum put them |
+//! | `tracing`, `metrics` | what [`observe`] describes |
+//! | `testing` | the conformance suite, a clock to advance, a backend that fails on demand |
+//! | `full` | all but `testing` |
+//!
+//! None is on by default.
+//!
+//! # When things fail
+//!
+//! | what fails | what a request sees |
+//! |---|---|
+//! | the backend is down, slow or full | its rule's choice: through, or 503; never a hang, never a new error type |
+//! | a reply is lost | the same; the call is not repeated, so at worst one request too many is counted |
+//! | a client disconnects | the request is dropped where it is; nothing is left that someone must clear |
+//! | a setting cannot work | nothing: the constructor refuses it and says what to write instead |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod backend;
 pub mod clock;
 mod error;
+#[cfg_attr(
+    not(feature = "rate-limit"),
+    allow(dead_code, reason = "only layers answer")
+)]
+mod grpc;
 pub mod key;
 pub mod observe;
 pub mod policy;
+#[cfg(feature = "rate-limit")]
+pub mod rate_limit;
+#[cfg_attr(
+    not(feature = "rate-limit"),
+    allow(dead_code, reason = "only layers answer")
+)]
+pub mod respond;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -59,6 +59,9 @@ pub use self::{
     timeout::Timeout,
 };
 
+#[cfg(feature = "rate-limit")]
+pub(crate) use self::erased::{Call, ErasedQuotas};
+
 /// A store with all four capabilities.
 pub trait Backend: KeyValue + Quotas + Index + Broadcast {}
 

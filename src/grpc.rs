@@ -1,0 +1,126 @@
+//! Just enough of the gRPC protocol to answer a call without a gRPC library.
+//!
+//! An answer of ours is "trailers-only": HTTP 200 whose headers carry the status and whose body has
+//! ended (gRPC over HTTP/2, "Responses").
+
+use std::{fmt::Write as _, time::Duration};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderMap as Headers},
+};
+
+/// A gRPC status code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GrpcCode(u8);
+
+impl GrpcCode {
+    /// The client sent something wrong: 3.
+    pub const INVALID_ARGUMENT: Self = Self(3);
+    /// The client has used up what it may: 8.
+    pub const RESOURCE_EXHAUSTED: Self = Self(8);
+    /// The service cannot answer now: 14.
+    pub const UNAVAILABLE: Self = Self(14);
+
+    /// The code's number, 0 to 16.
+    #[must_use]
+    pub const fn as_u8(self) -> u8 {
+        self.0
+    }
+}
+
+/// Whether a request with these headers wants a gRPC answer: its content type is `application/grpc`,
+/// alone or followed by a `+` or `-` suffix or parameters.
+pub(crate) fn is_grpc(headers: &Headers) -> bool {
+    let Some(content_type) = headers.get(CONTENT_TYPE) else {
+        return false;
+    };
+    let Some((essence, suffix)) = content_type.as_bytes().split_at_checked(GRPC.len()) else {
+        return false;
+    };
+    essence.eq_ignore_ascii_case(GRPC)
+        && matches!(suffix.first(), None | Some(b'+' | b'-' | b';' | b' '))
+}
+
+/// A trailers-only answer to a call with these headers.
+pub(crate) fn trailers_only<B: Default>(
+    call: &HeaderMap,
+    code: GrpcCode,
+    message: &str,
+) -> Response<B> {
+    let mut response = Response::new(B::default());
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    let content_type = call.get(CONTENT_TYPE).cloned();
+    headers.insert(
+        CONTENT_TYPE,
+        content_type.unwrap_or(HeaderValue::from_static("application/grpc")),
+    );
+    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(code.0)));
+    if let Ok(message) = HeaderValue::try_from(percent_encoded(message)) {
+        headers.insert(GRPC_MESSAGE, message);
+    }
+    response
+}
+
+/// Tells a client that retries when to: after this long, or, with `None`, not at all (gRFC A6).
+pub(crate) fn push_back(headers: &mut HeaderMap, wait: Option<Duration>) {
+    let millis = wait.map_or(-1, |wait| {
+        i64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+    });
+    headers.insert(GRPC_RETRY_PUSHBACK, HeaderValue::from(millis));
+}
+
+/// The encoding of `grpc-message`: printable ASCII stands for itself, `%` and all else are `%XX`.
+fn percent_encoded(message: &str) -> String {
+    message
+        .bytes()
+        .fold(String::with_capacity(message.len()), |mut encoded, byte| {
+            match byte {
+                b' '..=b'$' | b'&'..=b'~' => encoded.push(char::from(byte)),
+                _ => drop(write!(encoded, "%{byte:02X}")),
+            }
+            encoded
+        })
+}
+
+const GRPC: &[u8] = b"application/grpc";
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_grpc_with(content_type: &'static str) -> bool {
+        is_grpc(&HeaderMap::from_iter([(
+            CONTENT_TYPE,
+            HeaderValue::from_static(content_type),
+        )]))
+    }
+
+    #[test]
+    fn grpc_is_told_by_its_content_type() {
+        assert!(is_grpc_with("application/grpc"));
+        assert!(is_grpc_with("application/grpc+proto"));
+        assert!(is_grpc_with("Application/GRPC-Web"));
+        assert!(!is_grpc_with("application/grpcx"));
+        assert!(!is_grpc_with("application/json"));
+        assert!(!is_grpc(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_message_is_percent_encoded_but_for_printable_ascii() {
+        assert_eq!(percent_encoded("50% off\né"), "50%25 off%0A%C3%A9");
+    }
+
+    #[test]
+    fn push_back_is_rounded_up_and_minus_one_for_never() {
+        let mut headers = HeaderMap::new();
+        push_back(&mut headers, Some(Duration::from_micros(1_001)));
+        assert_eq!(headers[GRPC_RETRY_PUSHBACK], "2");
+        push_back(&mut headers, None);
+        assert_eq!(headers[GRPC_RETRY_PUSHBACK], "-1");
+    }
+}

@@ -1,0 +1,68 @@
+//! What a rejected request is told.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+
+use super::RateLimitRule;
+use crate::{
+    backend::{Decision, Retry},
+    respond::{GrpcCode, Rejection},
+};
+
+/// The limits do not admit it: `quota-exceeded` of draft-ietf-httpapi-ratelimit-headers-11.
+pub(super) fn denied(rule: &RateLimitRule, decision: &Decision) -> Rejection {
+    let limits = rule.limit_names().iter().zip(&decision.limits);
+    let violated: Vec<&str> = limits
+        .filter(|(_, state)| state.retry != Retry::Now)
+        .map(|(name, _)| &**name)
+        .collect();
+    let rejection = rejection(
+        rule,
+        StatusCode::TOO_MANY_REQUESTS,
+        GrpcCode::RESOURCE_EXHAUSTED,
+        "Request cannot be satisfied as assigned quota has been exceeded",
+    )
+    .with_type("https://iana.org/assignments/http-problem-types#quota-exceeded")
+    .with_member("violated-policies", violated);
+    match decision.retry() {
+        Retry::After(wait) => rejection.with_retry_after(wait),
+        Retry::Never => rejection.permanent(),
+        Retry::Now => rejection,
+    }
+}
+
+/// The backend does not answer, and the rule denies while it does not.
+pub(super) fn outage(rule: &RateLimitRule) -> Rejection {
+    rejection(
+        rule,
+        StatusCode::SERVICE_UNAVAILABLE,
+        GrpcCode::UNAVAILABLE,
+        "Request cannot be satisfied due to temporary server capacity constraints",
+    )
+    .with_type("https://iana.org/assignments/http-problem-types#temporary-reduced-capacity")
+    .with_retry_after(Duration::from_secs(1))
+}
+
+/// The request does not say whose limits it counts in, and the rule insists.
+pub(super) fn missing_key(rule: &RateLimitRule) -> Rejection {
+    rejection(
+        rule,
+        StatusCode::BAD_REQUEST,
+        GrpcCode::INVALID_ARGUMENT,
+        "Request does not identify its sender as this resource requires",
+    )
+}
+
+fn rejection(
+    rule: &RateLimitRule,
+    status: StatusCode,
+    code: GrpcCode,
+    title: &'static str,
+) -> Rejection {
+    let name: &Arc<str> = rule.shared_name();
+    Rejection::new(LAYER, name, status, code, title)
+}
+
+/// The layer's name in [`Rejection::layer`].
+const LAYER: &str = "rate_limit";

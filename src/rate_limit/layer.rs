@@ -1,0 +1,171 @@
+//! The layer and what all services made by it share.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use http::request::Parts;
+use tower_layer::Layer;
+
+use super::{HeaderStyle, RateLimit, RateLimitRule, answer};
+use crate::{
+    backend::{Acquire, Breaker, Call, Decision, ErasedQuotas, Quotas},
+    error::ConfigError,
+    key::{Digester, Key, KeyParts, Kind},
+    policy::{Policy, Resolved},
+    respond::{ProblemDetails, Rejection},
+};
+
+/// Lets requests through while their subject's limits admit them, and answers the others with 429.
+///
+/// One layer serves a whole application: its policy says which rule a request falls under. All
+/// services made by a layer and its clones share one state. `R` says how a rejection is answered.
+#[derive(Clone)]
+pub struct RateLimitLayer<R = ProblemDetails> {
+    limiter: Arc<Limiter>,
+    respond: Arc<R>,
+}
+
+impl RateLimitLayer {
+    /// The layer that counts in this backend, by the rules of this policy.
+    ///
+    /// Five failed calls to the backend in a row open a breaker: for a second requests get
+    /// their rule's [`Outage`](super::Outage) answer without a call, then one of them tries again.
+    ///
+    /// # Errors
+    ///
+    /// What the policy reports, and two rules of one name that count differently.
+    pub fn new(
+        backend: impl Quotas,
+        policy: impl Policy<RateLimitRule>,
+    ) -> Result<Self, ConfigError> {
+        policy.check()?;
+        check_names(&policy)?;
+        Ok(Self {
+            limiter: Arc::new(Limiter {
+                quotas: Arc::new(Breaker::new(backend)),
+                policy: Arc::new(policy),
+                digester: Digester::default(),
+                headers: HeaderStyle::default(),
+            }),
+            respond: Arc::new(ProblemDetails),
+        })
+    }
+}
+
+impl<R> RateLimitLayer<R> {
+    /// Answers rejected requests in this way; by default as [`ProblemDetails`].
+    #[must_use]
+    pub fn with_respond<R2>(self, respond: R2) -> RateLimitLayer<R2> {
+        RateLimitLayer {
+            limiter: self.limiter,
+            respond: Arc::new(respond),
+        }
+    }
+
+    /// Tells clients where they stand in these headers; by default [`HeaderStyle::Draft11`].
+    #[must_use]
+    pub fn with_headers(mut self, headers: HeaderStyle) -> Self {
+        Arc::make_mut(&mut self.limiter).headers = headers;
+        self
+    }
+
+    /// Derives the names of counters from this secret, which all instances must share.
+    ///
+    /// Without it, someone who reads the store can test whether a certain address or account has a
+    /// counter in it; with it they cannot.
+    #[must_use]
+    pub fn with_key_secret(mut self, secret: impl AsRef<[u8]>) -> Self {
+        Arc::make_mut(&mut self.limiter).digester = Digester::with_secret(secret.as_ref());
+        self
+    }
+}
+
+impl<S, R> Layer<S> for RateLimitLayer<R> {
+    type Service = RateLimit<S, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimit::new(inner, Arc::clone(&self.limiter), Arc::clone(&self.respond))
+    }
+}
+
+impl<R> fmt::Debug for RateLimitLayer<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitLayer")
+            .field("headers", &self.limiter.headers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What all services of a layer share.
+#[derive(Clone)]
+pub(super) struct Limiter {
+    quotas: Arc<dyn ErasedQuotas>,
+    policy: Arc<dyn Policy<RateLimitRule>>,
+    digester: Digester,
+    headers: HeaderStyle,
+}
+
+/// What is to be done with a request before it may run.
+pub(super) enum Verdict {
+    /// Nothing: it is not limited.
+    Pass,
+    /// Ask the backend.
+    Ask(RateLimitRule, Call<Decision>),
+    /// Answer it.
+    Reject(Rejection),
+}
+
+impl Limiter {
+    /// Finds out what limits a request.
+    pub(super) fn judge(&self, request: &Parts) -> Verdict {
+        if is_preflight(request) {
+            return Verdict::Pass;
+        }
+        let Some(rule) = self.policy.rule(request) else {
+            return Verdict::Pass;
+        };
+        let mut subject = KeyParts::new();
+        match rule.subject().resolve(request, &mut subject) {
+            Resolved::Skip => Verdict::Pass,
+            Resolved::Reject => Verdict::Reject(answer::missing_key(&rule)),
+            Resolved::Key => {
+                let subject = Key::new(Kind::QUOTA, self.digester.digest(&subject));
+                let request = Acquire::new(subject, Arc::clone(rule.limits()));
+                let decision = Arc::clone(&self.quotas).acquire(request);
+                Verdict::Ask(rule, decision)
+            }
+        }
+    }
+
+    pub(super) fn headers(&self) -> HeaderStyle {
+        self.headers
+    }
+}
+
+/// A browser asks what it may send (Fetch standard, "CORS-preflight request"): it is not the request yet.
+fn is_preflight(request: &Parts) -> bool {
+    request.method == http::Method::OPTIONS
+        && request.headers.contains_key(http::header::ORIGIN)
+        && request
+            .headers
+            .contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Rules of one name share counters, so they must count the same.
+fn check_names(policy: &impl Policy<RateLimitRule>) -> Result<(), ConfigError> {
+    let mut known: HashMap<String, RateLimitRule> = HashMap::new();
+    let mut clash = None;
+    policy.each_rule(&mut |rule| {
+        let first = known
+            .entry(rule.name().to_owned())
+            .or_insert_with(|| rule.clone());
+        if !first.counts_like(rule) {
+            clash = Some(rule.name().to_owned());
+        }
+    });
+    match clash {
+        None => Ok(()),
+        Some(name) => Err(ConfigError::new(format!(
+            "two rules named {name:?} have different limits; give one of them another name, or use clones of one rule"
+        ))),
+    }
+}

@@ -1,0 +1,93 @@
+//! The service: ask first, then call.
+
+use std::{
+    fmt, mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use super::{
+    future::ResponseFuture,
+    layer::{Limiter, Verdict},
+};
+use crate::respond::{ProblemDetails, Respond};
+
+/// A service that only sees the requests that its limits admit; made by
+/// [`RateLimitLayer`](super::RateLimitLayer).
+pub struct RateLimit<S, R = ProblemDetails> {
+    inner: S,
+    limiter: Arc<Limiter>,
+    respond: Arc<R>,
+}
+
+impl<S, R> RateLimit<S, R> {
+    pub(super) fn new(inner: S, limiter: Arc<Limiter>, respond: Arc<R>) -> Self {
+        Self {
+            inner,
+            limiter,
+            respond,
+        }
+    }
+}
+
+impl<S, R, RequestBody, ResponseBody> Service<Request<RequestBody>> for RateLimit<S, R>
+where
+    S: Service<Request<RequestBody>, Response = Response<ResponseBody>> + Clone,
+    R: Respond<ResponseBody>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, RequestBody, ResponseBody, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        let (parts, body) = request.into_parts();
+        match self.limiter.judge(&parts) {
+            Verdict::Pass => {
+                ResponseFuture::passing(self.inner.call(Request::from_parts(parts, body)))
+            }
+            Verdict::Reject(rejection) => {
+                ResponseFuture::answering(rejection.answer(&*self.respond, &parts))
+            }
+            Verdict::Ask(rule, decision) => {
+                // The clone is not ready; the service that is goes with the request.
+                let clone = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, clone);
+                let request = Request::from_parts(parts, body);
+                let respond = Arc::clone(&self.respond);
+                ResponseFuture::asking(
+                    decision,
+                    rule,
+                    self.limiter.headers(),
+                    ready,
+                    request,
+                    respond,
+                )
+            }
+        }
+    }
+}
+
+impl<S: Clone, R> Clone for RateLimit<S, R> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            limiter: Arc::clone(&self.limiter),
+            respond: Arc::clone(&self.respond),
+        }
+    }
+}
+
+impl<S: fmt::Debug, R> fmt::Debug for RateLimit<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimit")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}

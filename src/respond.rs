@@ -1,0 +1,271 @@
+//! How a layer answers a request that it does not let through.
+//!
+//! The layer says *what* is wrong in a [`Rejection`]; a [`Respond`] says it to the client.
+//! [`ProblemDetails`], the default, writes `application/problem+json` (RFC 9457), and a gRPC status
+//! where the request is a gRPC call. [`PlainText`] and [`GrpcStatus`] always write one thing. A
+//! closure writes whatever you like:
+//!
+//! ```
+//! use axum::{body::Body, http::{Response, request::Parts}};
+//! use tower_stash::respond::Rejection;
+//!
+//! fn apologise(rejection: &Rejection, request: &Parts) -> Response<Body> {
+//!     let page = format!("<h1>Sorry</h1><p>{}: {}</p>", request.method, rejection.title());
+//!     let mut response = Response::new(Body::from(page));
+//!     *response.status_mut() = rejection.status();
+//!     response
+//! }
+//! ```
+//!
+//! Whatever it writes, the layer then adds what clients and caches must see (`Retry-After`,
+//! `Cache-Control: no-store`, `RateLimit`) and puts the [`Rejection`] into the response's
+//! extensions, where layers outside and tests find it.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+    request::Parts,
+};
+use serde_json::{Map, Value};
+
+use crate::grpc;
+pub use crate::grpc::GrpcCode;
+
+/// What is wrong with a request that a layer does not let through.
+///
+/// Nothing in it was written by a client.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    layer: &'static str,
+    rule: Arc<str>,
+    status: StatusCode,
+    grpc_code: GrpcCode,
+    problem_type: Cow<'static, str>,
+    title: Cow<'static, str>,
+    wait: Wait,
+    members: Map<String, Value>,
+}
+
+/// What a rejection says about trying again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// Nothing.
+    Untold,
+    /// The same request can succeed after this long.
+    After(Duration),
+    /// The same request can never succeed.
+    Forever,
+}
+
+impl Rejection {
+    /// A rejection by the rule of a layer, with this status and `about:blank` as its problem type.
+    pub(crate) fn new(
+        layer: &'static str,
+        rule: &Arc<str>,
+        status: StatusCode,
+        grpc_code: GrpcCode,
+        title: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            layer,
+            rule: Arc::clone(rule),
+            status,
+            grpc_code,
+            problem_type: Cow::Borrowed("about:blank"),
+            title: title.into(),
+            wait: Wait::Untold,
+            members: Map::new(),
+        }
+    }
+
+    /// The same problem, of this type (a URI).
+    pub(crate) fn with_type(mut self, problem_type: impl Into<Cow<'static, str>>) -> Self {
+        self.problem_type = problem_type.into();
+        self
+    }
+
+    /// The same problem, gone after this long.
+    pub(crate) fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.wait = Wait::After(wait);
+        self
+    }
+
+    /// The same problem, which never goes away.
+    pub(crate) fn permanent(mut self) -> Self {
+        self.wait = Wait::Forever;
+        self.with_member("permanent", true)
+    }
+
+    /// The same problem with one more member in its description.
+    pub(crate) fn with_member(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Which layer rejects: `"rate_limit"`, for example.
+    #[must_use]
+    pub fn layer(&self) -> &'static str {
+        self.layer
+    }
+
+    /// The name of the rule that rejects.
+    #[must_use]
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
+    /// The HTTP status that says it best.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The gRPC status that says it best.
+    #[must_use]
+    pub fn grpc_code(&self) -> GrpcCode {
+        self.grpc_code
+    }
+
+    /// The problem type, a URI that identifies this kind of problem (RFC 9457 §3.1.1).
+    #[must_use]
+    pub fn problem_type(&self) -> &str {
+        &self.problem_type
+    }
+
+    /// A short text for people, the same for every problem of the type (RFC 9457 §3.1.3).
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// How long until the same request can succeed, as far as is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.wait {
+            Wait::After(wait) => Some(wait),
+            Wait::Untold | Wait::Forever => None,
+        }
+    }
+
+    /// Whether the same request can never succeed.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        self.wait == Wait::Forever
+    }
+
+    /// The problem as a JSON object (RFC 9457 §3): `type`, `title`, `status`, and the members of its type.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut problem = Map::with_capacity(3 + self.members.len());
+        problem.insert("type".into(), self.problem_type().into());
+        problem.insert("title".into(), self.title().into());
+        problem.insert("status".into(), self.status.as_u16().into());
+        problem.extend(self.members.clone());
+        problem.into()
+    }
+
+    /// The answer to a request: what `respond` writes, with what clients and caches must see.
+    pub(crate) fn answer<B>(self, respond: &impl Respond<B>, request: &Parts) -> Response<B> {
+        let mut response = respond.respond(&self, request);
+        let headers = response.headers_mut();
+        // RFC 6585 §4: a 429 is not stored; neither is any other answer of ours.
+        headers
+            .entry(CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
+        if let Some(wait) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait).max(1)));
+        }
+        if self.wait != Wait::Untold && grpc::is_grpc(&request.headers) {
+            grpc::push_back(headers, self.retry_after());
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Seconds, rounded up, so that a client that waits so long has waited long enough.
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+/// Writes the response to a rejected request.
+///
+/// `B` is the body type of the service that the layer wraps.
+pub trait Respond<B>: Send + Sync + 'static {
+    /// The response that tells the sender of this request what is wrong with it.
+    fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<B>;
+}
+
+impl<B, F> Respond<B> for F
+where
+    F: Fn(&Rejection, &Parts) -> Response<B> + Send + Sync + 'static,
+{
+    fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
+        self(rejection, request)
+    }
+}
+
+/// Answers with `application/problem+json` (RFC 9457), and gRPC calls with a gRPC status.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ProblemDetails;
+
+impl<B: From<Bytes> + Default> Respond<B> for ProblemDetails {
+    fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
+        if grpc::is_grpc(&request.headers) {
+            return GrpcStatus.respond(rejection, request);
+        }
+        let problem = rejection.to_json().to_string();
+        with_body(rejection, request, "application/problem+json", problem)
+    }
+}
+
+/// Answers with the rejection's title as `text/plain`.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct PlainText;
+
+impl<B: From<Bytes> + Default> Respond<B> for PlainText {
+    fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
+        with_body(
+            rejection,
+            request,
+            "text/plain; charset=utf-8",
+            format!("{}\n", rejection.title()),
+        )
+    }
+}
+
+/// Answers with a gRPC status, whatever the request is; for services whose body cannot be made from bytes.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct GrpcStatus;
+
+impl<B: Default> Respond<B> for GrpcStatus {
+    fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
+        grpc::trailers_only(&request.headers, rejection.grpc_code(), rejection.title())
+    }
+}
+
+/// A response with this text; to HEAD, with none.
+fn with_body<B: From<Bytes> + Default>(
+    rejection: &Rejection,
+    request: &Parts,
+    content_type: &'static str,
+    text: String,
+) -> Response<B> {
+    let body = if request.method == Method::HEAD {
+        B::default()
+    } else {
+        B::from(Bytes::from(text))
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = rejection.status();
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

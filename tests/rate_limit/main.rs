@@ -1,0 +1,20 @@
+//! The rate limit layer in the stacks that people build, over real sockets, and what every service
+//! here keeps.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod allocations;
+mod answers;
+mod axum_stack;
+mod bounds;
+mod configuration;
+mod http_client;
+mod hyper_stack;
+mod outage;
+mod readiness;
+mod tonic_stack;
