@@ -1,0 +1,55 @@
+//! Tests on real servers: Redis alone, behind TLS, as a Cluster and under Sentinel, and Valkey.
+//!
+//! `cargo test --test redis --features full,testing -- cluster::` runs those of one topology. All
+//! servers are started here, on free ports, and end with this process however it ends.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::large_futures,
+    clippy::panic,
+    reason = "a test fails by panicking, and says where"
+)]
+
+use std::{io, process::ExitCode, sync::Arc, thread};
+
+use libtest_mimic::Arguments;
+use tokio::runtime::Runtime;
+
+use self::{servers::Servers, trial::Bed};
+
+#[path = "../support/quota_oracle.rs"]
+mod quota_oracle;
+mod servers;
+mod suites;
+mod trial;
+
+fn main() -> io::Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    // Tests mostly wait, so there may be more of them than processors.
+    arguments
+        .test_threads
+        .get_or_insert_with(|| thread::available_parallelism().map_or(4, |n| n.get().max(4)));
+
+    let runtime = Runtime::new()?;
+    let bed = Bed::new(runtime.handle().clone(), Arc::new(Servers::default()));
+    let trials = [
+        // One line a suite.
+        suites::harness::trials(&bed),
+        suites::conformance::trials(&bed),
+        suites::differential::trials(&bed),
+        suites::outage::trials(&bed),
+        suites::quickstart::trials(&bed),
+        suites::round_trips::trials(&bed),
+    ];
+    let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
+
+    // Ends what tests left running, then the servers.
+    runtime.shutdown_background();
+    drop(bed);
+    if !arguments.list && !trial::valkey_is_tested() {
+        println!("WARNING: Valkey was NOT tested: there is no valkey-server.");
+        println!("WARNING: ./scripts/setup fetches one, or set VALKEY_SERVER to yours.");
+    }
+    Ok(conclusion.exit_code())
+}

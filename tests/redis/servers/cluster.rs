@@ -1,0 +1,97 @@
+//! A Cluster of three primaries.
+
+use super::{
+    Result, eventually, process,
+    standalone::{Launch, Server},
+};
+
+/// Three servers, each with a third of the slots.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    nodes: [Server; 3],
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> Result<Self> {
+        let (first, second, third) = tokio::try_join!(Node::start(), Node::start(), Node::start())?;
+        let nodes = [first, second, third];
+
+        for (node, slots) in nodes.iter().zip(SLOTS) {
+            let [from, to] = slots.map(|slot| slot.to_string());
+            let add = ["CLUSTER", "ADDSLOTSRANGE", &from, &to];
+            node.server.call(&add).await?;
+        }
+        let [first, others @ ..] = &nodes;
+        for node in others {
+            let (port, bus) = (node.server.port().to_string(), node.bus.to_string());
+            let meet = ["CLUSTER", "MEET", "127.0.0.1", &port, &bus];
+            first.server.call(&meet).await?;
+        }
+        let cluster = Self {
+            nodes: nodes.map(|node| node.server),
+        };
+        cluster.ready().await?;
+        Ok(cluster)
+    }
+
+    /// The Cluster's URL, which names all nodes.
+    pub(crate) fn url(&self) -> String {
+        let [first, second, third] = &self.nodes;
+        format!(
+            "redis-cluster://127.0.0.1:{}?node=127.0.0.1:{}&node=127.0.0.1:{}",
+            first.port(),
+            second.port(),
+            third.port()
+        )
+    }
+
+    /// The nodes, in the order of their slots.
+    pub(crate) fn nodes(&self) -> &[Server; 3] {
+        &self.nodes
+    }
+
+    /// The node that has a key.
+    pub(crate) async fn owner_of(&self, key: &str) -> Result<&Server> {
+        let slot = self.nodes[0].call(&["CLUSTER", "KEYSLOT", key]).await?;
+        let slot: u16 = slot.to_string().parse()?;
+        let owner = SLOTS.iter().position(|[_, last]| slot <= *last);
+        Ok(owner
+            .and_then(|owner| self.nodes.get(owner))
+            .ok_or("the slot has no owner")?)
+    }
+
+    async fn ready(&self) -> Result<()> {
+        for node in &self.nodes {
+            eventually("the Cluster is whole", async || {
+                let info = node.call(&["CLUSTER", "INFO"]).await?;
+                Ok(info.field("cluster_state") == Some("ok")
+                    && info.field("cluster_known_nodes") == Some("3"))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// A server and the port on which the others speak to it.
+struct Node {
+    server: Server,
+    bus: u16,
+}
+
+impl Node {
+    async fn start() -> Result<Self> {
+        let bus = process::free_port()?;
+        let settings = [
+            "cluster-enabled yes".to_owned(),
+            "cluster-announce-ip 127.0.0.1".to_owned(),
+            format!("cluster-port {bus}"),
+        ];
+        let launch = Launch::new("cluster")?.with_settings(settings);
+        let server = launch.start().await?;
+        Ok(Self { server, bus })
+    }
+}
+
+/// The first and the last slot of each node.
+const SLOTS: [[u16; 2]; 3] = [[0, 5460], [5461, 10922], [10923, 16383]];

@@ -1,0 +1,24 @@
+//! What is tested, a module each.
+
+pub(crate) mod conformance;
+pub(crate) mod differential;
+pub(crate) mod harness;
+pub(crate) mod outage;
+pub(crate) mod quickstart;
+pub(crate) mod round_trips;
+
+use tower_stash::backend::{RedisBackend, RedisConfig};
+
+use crate::{
+    servers::{Address, Result},
+    trial::namespace,
+};
+
+/// Connects to a topology, in a namespace of its own.
+pub(crate) async fn connect(address: Address) -> Result<RedisBackend> {
+    let mut config = RedisConfig::new(&address.url)?.with_namespace(namespace());
+    if let Some(ca) = address.ca {
+        config = config.with_ca_certificate(ca);
+    }
+    Ok(RedisBackend::connect(config).await?)
+}

@@ -1,0 +1,338 @@
+//! Bad days: what a call is answered while Redis is away, and that all comes back by itself.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use libtest_mimic::Trial;
+use tokio::time::timeout;
+use tower_stash::{
+    backend::{
+        Acquire, BackendError, BackendErrorKind, Broadcast as _, KeyValue as _, Limit, PutOptions,
+        Quota, Quotas as _, RedisBackend, Signal,
+    },
+    key::{Key, KeyParts},
+};
+
+use super::connect;
+use crate::{
+    servers::{
+        Result, Servers, Topology, eventually,
+        proxy::{Network, Proxy},
+        sentinel::Sentinel,
+        standalone::Server,
+        timed,
+    },
+    trial::Bed,
+};
+
+pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    macro_rules! add {
+        ($($topology:ident :: $test:ident)*) => {
+            $(trials.push(bed.trial(
+                Topology::$topology,
+                concat!("outage::", stringify!($test)),
+                $test,
+            ));)*
+        };
+    }
+    add! {
+        Standalone::a_refused_connection_is_an_error_at_once
+        Standalone::a_hung_server_costs_one_time_out_and_comes_back
+        Standalone::a_paused_client_list_costs_one_time_out_and_comes_back
+        Standalone::a_killed_server_fails_calls_in_time_and_comes_back
+        Standalone::killed_connections_come_back
+        Standalone::a_flushed_script_cache_under_load_fails_no_call
+        Standalone::a_full_server_rejects_and_serves_again_when_there_is_room
+        Standalone::a_lost_reply_is_a_time_out_that_may_have_been_applied
+        Standalone::no_call_is_applied_twice_while_connections_break
+        Standalone::a_subscription_tells_the_gap
+        Standalone::a_closed_backend_answers_at_once
+        Sentinel::a_failover_is_followed
+    }
+    trials
+}
+
+async fn own() -> Result<(Server, RedisBackend)> {
+    let server = Server::start().await?;
+    let backend = connect(server.url().into()).await?;
+    Ok((server, backend))
+}
+
+fn hit() -> Acquire {
+    let limit = Limit::new(
+        "outage",
+        Quota::fixed(1_000_000, Duration::from_secs(3_600)),
+    );
+    Acquire::new(key("subject"), [limit.expect("a valid limit")])
+}
+
+fn key(name: &str) -> Key {
+    Key::custom("outage", &KeyParts::new().with(name))
+}
+
+/// How many hits were counted.
+async fn counted(backend: &RedisBackend) -> Result<u64> {
+    let seen = backend.acquire(&hit().with_cost(0)).await?;
+    Ok(1_000_000 - seen.limits[0].remaining)
+}
+
+/// The error of one hit, which comes within the time-out and a little.
+async fn fails_in_time(backend: &RedisBackend) -> Result<BackendError> {
+    let answer = timeout(COMMAND_TIMEOUT + GRACE, backend.acquire(&hit())).await;
+    match answer.map_err(|_| "no answer within the time-out")? {
+        Ok(_) => Err("the call succeeded".into()),
+        Err(error) => Ok(error),
+    }
+}
+
+async fn comes_back(backend: &RedisBackend) -> Result<()> {
+    eventually("calls succeed again", async || {
+        timeout(COMMAND_TIMEOUT + GRACE, backend.acquire(&hit()))
+            .await
+            .map_err(|_| "no answer within the time-out")??;
+        Ok(true)
+    })
+    .await
+}
+
+async fn a_refused_connection_is_an_error_at_once(_: &Servers) -> Result<()> {
+    let server = Server::start().await?;
+    server.kill()?;
+    let refused = timeout(Duration::from_secs(2), connect(server.url().into())).await?;
+    assert!(refused.is_err());
+    Ok(())
+}
+
+async fn a_hung_server_costs_one_time_out_and_comes_back(_: &Servers) -> Result<()> {
+    let (server, backend) = own().await?;
+    backend.acquire(&hit()).await?;
+    server.pause()?;
+    for _ in 0..8 {
+        fails_in_time(&backend).await?;
+    }
+    server.resume()?;
+    comes_back(&backend).await
+}
+
+async fn a_paused_client_list_costs_one_time_out_and_comes_back(_: &Servers) -> Result<()> {
+    let (server, backend) = own().await?;
+    server.call(&["CLIENT", "PAUSE", "1000", "ALL"]).await?;
+    assert!(fails_in_time(&backend).await?.is_outage());
+    comes_back(&backend).await
+}
+
+async fn a_killed_server_fails_calls_in_time_and_comes_back(_: &Servers) -> Result<()> {
+    let (server, backend) = own().await?;
+    backend.acquire(&hit()).await?;
+    server.kill()?;
+    for _ in 0..8 {
+        fails_in_time(&backend).await?;
+    }
+    server.restart().await?;
+    let (back, time) = timed(comes_back(&backend)).await;
+    back?;
+    eprintln!(
+        "outage: back {:.1} s after the restart of a killed server",
+        time.as_secs_f64()
+    );
+    assert_eq!(counted(&backend).await?, 1, "nothing was queued for later");
+    Ok(())
+}
+
+async fn killed_connections_come_back(_: &Servers) -> Result<()> {
+    let (server, backend) = own().await?;
+    for _ in 0..5 {
+        server.call(&["CLIENT", "KILL", "TYPE", "normal"]).await?;
+        comes_back(&backend).await?;
+    }
+    Ok(())
+}
+
+async fn a_flushed_script_cache_under_load_fails_no_call(_: &Servers) -> Result<()> {
+    let (server, backend) = own().await?;
+    let hits: Vec<_> = (0..8)
+        .map(|_| {
+            let backend = backend.clone();
+            tokio::spawn(async move {
+                for _ in 0..200 {
+                    backend.acquire(&hit()).await?;
+                }
+                Ok::<_, BackendError>(())
+            })
+        })
+        .collect();
+    for _ in 0..20 {
+        server.call(&["SCRIPT", "FLUSH"]).await?;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for hits in hits {
+        hits.await??;
+    }
+    assert_eq!(counted(&backend).await?, 1_600);
+    Ok(())
+}
+
+async fn a_full_server_rejects_and_serves_again_when_there_is_room(_: &Servers) -> Result<()> {
+    let (server, backend) = own().await?;
+    server
+        .call(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])
+        .await?;
+    server.call(&["CONFIG", "SET", "maxmemory", "1"]).await?;
+    let error = fails_in_time(&backend).await?;
+    assert_eq!(error.kind(), BackendErrorKind::Rejected);
+    assert!(error.is_outage() && !error.may_have_applied());
+    server.call(&["CONFIG", "SET", "maxmemory", "0"]).await?;
+    assert!(backend.acquire(&hit()).await?.admitted);
+    assert_eq!(counted(&backend).await?, 1);
+    Ok(())
+}
+
+async fn a_lost_reply_is_a_time_out_that_may_have_been_applied(_: &Servers) -> Result<()> {
+    let server = Server::start().await?;
+    let proxy = Proxy::start(server.port()).await?;
+    let direct = connect(server.url().into()).await?;
+    let through = connect(proxy.url().into())
+        .await?
+        .with_namespace(direct.namespace())?;
+    through.acquire(&hit()).await?;
+    proxy.set(Network::LosesReplies);
+    assert!(fails_in_time(&through).await?.may_have_applied());
+    proxy.set(Network::Passes);
+    assert_eq!(
+        counted(&direct).await?,
+        2,
+        "applied once, and not sent again"
+    );
+    Ok(())
+}
+
+async fn no_call_is_applied_twice_while_connections_break(_: &Servers) -> Result<()> {
+    let server = Server::start().await?;
+    let proxy = Proxy::start(server.port()).await?;
+    let direct = connect(server.url().into()).await?;
+    let through = connect(proxy.url().into())
+        .await?
+        .with_namespace(direct.namespace())?;
+    let [sent, acked] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
+    let hits: Vec<_> = (0..8)
+        .map(|_| {
+            let (backend, sent, acked) = (through.clone(), Arc::clone(&sent), Arc::clone(&acked));
+            tokio::spawn(async move {
+                for _ in 0..100 {
+                    match backend.acquire(&hit()).await {
+                        Ok(_) => {
+                            acked.fetch_add(1, Ordering::Relaxed);
+                            sent.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(error) if error.may_have_applied() => {
+                            sent.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                    }
+                }
+            })
+        })
+        .collect();
+    for network in [
+        Network::DelaysReplies(Duration::from_millis(30)),
+        Network::Cut,
+        Network::Passes,
+        Network::Cut,
+    ]
+    .repeat(4)
+    {
+        proxy.set(network);
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    proxy.set(Network::Passes);
+    for hits in hits {
+        hits.await?;
+    }
+    comes_back(&through).await?;
+    let counted = counted(&direct).await? - 1;
+    let (sent, acked) = (sent.load(Ordering::Relaxed), acked.load(Ordering::Relaxed));
+    eprintln!("outage: {acked} answered <= {counted} applied <= {sent} sent");
+    assert!(
+        (acked..=sent).contains(&counted),
+        "{acked} answered, {counted} applied, {sent} sent"
+    );
+    Ok(())
+}
+
+async fn a_subscription_tells_the_gap(_: &Servers) -> Result<()> {
+    let (server, backend) = own().await?;
+    let channel = key("channel");
+    let mut subscription = backend.subscribe(&channel).await?;
+    backend.publish(&channel, Bytes::from("before")).await?;
+    assert_eq!(
+        subscription.next().await,
+        Some(Signal::Message(Bytes::from("before")))
+    );
+    server.call(&["CLIENT", "KILL", "TYPE", "pubsub"]).await?;
+    let signal = timeout(Duration::from_secs(15), subscription.next()).await?;
+    assert_eq!(signal, Some(Signal::Reconnected));
+    backend.publish(&channel, Bytes::from("after")).await?;
+    assert_eq!(
+        subscription.next().await,
+        Some(Signal::Message(Bytes::from("after")))
+    );
+    Ok(())
+}
+
+async fn a_closed_backend_answers_at_once(_: &Servers) -> Result<()> {
+    let (server, backend) = own().await?;
+    let clone = backend.clone();
+    backend.close().await;
+    for backend in [&backend, &clone] {
+        let answer = timeout(Duration::from_millis(50), backend.acquire(&hit())).await?;
+        let error = answer.err().ok_or("the call succeeded")?;
+        assert_eq!(error.kind(), BackendErrorKind::Unavailable);
+    }
+    eventually("no connection is left", async || {
+        let clients = server
+            .call(&["CLIENT", "LIST", "TYPE", "normal"])
+            .await?
+            .to_string();
+        Ok(clients
+            .lines()
+            .filter(|client| !client.contains("cmd=client"))
+            .count()
+            == 0)
+    })
+    .await
+}
+
+async fn a_failover_is_followed(_: &Servers) -> Result<()> {
+    let sentinel = Sentinel::start().await?;
+    let backend = connect(sentinel.url().into()).await?;
+    let record = key("record");
+    for round in 0..2 {
+        sentinel.failover().await?;
+        eventually("writes succeed again", async || {
+            let put = backend.put(
+                &record,
+                Bytes::from(vec![round]),
+                PutOptions::new(Duration::from_secs(60)),
+            );
+            let _ = put.await?;
+            Ok(true)
+        })
+        .await?;
+    }
+    sentinel.kill_primary().await?;
+    comes_back(&backend).await?;
+    Ok(())
+}
+
+/// The default.
+const COMMAND_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// What a busy machine may add.
+const GRACE: Duration = Duration::from_secs(1);
