@@ -36,7 +36,9 @@ fn main() -> io::Result<ExitCode> {
     let trials = [
         // One line a suite.
         suites::harness::trials(&bed),
+        suites::adopted::trials(&bed),
         suites::conformance::trials(&bed),
+        suites::connecting::trials(&bed),
         suites::differential::trials(&bed),
         suites::outage::trials(&bed),
         suites::quickstart::trials(&bed),

@@ -1,6 +1,8 @@
 //! What is tested, a module each.
 
+pub(crate) mod adopted;
 pub(crate) mod conformance;
+pub(crate) mod connecting;
 pub(crate) mod differential;
 pub(crate) mod harness;
 pub(crate) mod outage;

@@ -1,0 +1,119 @@
+//! Ways to connect, and what is said when it does not work.
+
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use tokio::time::timeout;
+use tower_stash::backend::{BackendErrorKind, RedisBackend, RedisConfig};
+
+use super::connect;
+use crate::{
+    servers::{Result, Servers, Topology, eventually, standalone::Server},
+    trial::Bed,
+};
+
+pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    macro_rules! add {
+        ($($topology:ident :: $test:ident)*) => {
+            $(trials.push(bed.trial(
+                Topology::$topology,
+                concat!("connecting::", stringify!($test)),
+                $test,
+            ));)*
+        };
+    }
+    add! {
+        Standalone::a_unix_socket_works
+        Standalone::a_lazy_backend_is_there_before_its_server
+        Standalone::an_address_that_is_none_says_what_to_write
+        Tls::an_untrusted_certificate_is_refused
+        Tls::a_wrong_password_is_a_configuration_error_without_the_password
+        Tls::another_namespace_is_a_configuration_error
+    }
+    trials
+}
+
+async fn a_unix_socket_works(servers: &Servers) -> Result<()> {
+    let url = servers.standalone().await?.socket_url();
+    connect(url.into()).await?.ping().await?;
+    Ok(())
+}
+
+async fn a_lazy_backend_is_there_before_its_server(_: &Servers) -> Result<()> {
+    let server = Server::start().await?;
+    server.kill()?;
+    let config = RedisConfig::new(&server.url())?.with_lazy_connect();
+    let backend = timeout(Duration::from_secs(1), RedisBackend::connect(config)).await??;
+    let refused = timeout(Duration::from_secs(1), backend.ping()).await?;
+    assert!(refused.is_err());
+    server.restart().await?;
+    eventually("the backend has connected", async || {
+        Ok(backend.ping().await.is_ok())
+    })
+    .await
+}
+
+async fn an_address_that_is_none_says_what_to_write(_: &Servers) -> Result<()> {
+    for url in [
+        "localhost:6379",
+        "http://localhost",
+        "redis://",
+        "",
+        "redis://localhost:port",
+    ] {
+        let error = RedisBackend::connect(url)
+            .await
+            .err()
+            .ok_or("it connected")?;
+        assert_eq!(
+            error.kind(),
+            BackendErrorKind::Misconfigured,
+            "{url}: {error}"
+        );
+        assert!(error.to_string().contains("redis://"), "{url}: {error}");
+    }
+    Ok(())
+}
+
+async fn an_untrusted_certificate_is_refused(servers: &Servers) -> Result<()> {
+    let url = servers.tls().await?.url();
+    let refused = timeout(Duration::from_secs(10), RedisBackend::connect(url)).await?;
+    assert!(refused.is_err());
+    Ok(())
+}
+
+async fn a_wrong_password_is_a_configuration_error_without_the_password(
+    servers: &Servers,
+) -> Result<()> {
+    let server = servers.tls().await?;
+    let config = RedisConfig::new(&server.url())?
+        .with_ca_certificate(server.ca())
+        .with_password("hunter2");
+    let error = RedisBackend::connect(config)
+        .await
+        .err()
+        .ok_or("it connected")?;
+    assert_eq!(error.kind(), BackendErrorKind::Misconfigured, "{error}");
+    assert!(!format!("{error:?} {error}").contains("hunter2"));
+    Ok(())
+}
+
+async fn another_namespace_is_a_configuration_error(servers: &Servers) -> Result<()> {
+    use tower_stash::{
+        backend::{GetOptions, KeyValue as _},
+        key::{Key, KeyParts},
+    };
+
+    let backend = connect(servers.address(Topology::Tls).await?)
+        .await?
+        .with_namespace("another")?;
+    let key = Key::custom("record", &KeyParts::new());
+    let error = backend
+        .get(&key, GetOptions::default())
+        .await
+        .err()
+        .ok_or("it may read")?;
+    assert_eq!(error.kind(), BackendErrorKind::Misconfigured, "{error}");
+    Ok(())
+}
