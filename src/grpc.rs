@@ -5,10 +5,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{CONTENT_TYPE, HeaderMap as Headers},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 
 /// A gRPC status code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,9 +26,9 @@ impl GrpcCode {
     }
 }
 
-/// Whether a request with these headers wants a gRPC answer: its content type is `application/grpc`,
+/// Whether a request with these headers wants a gRPC answer (gRPC over HTTP/2, "Content-Type"): its content type is `application/grpc`,
 /// alone or followed by a `+` or `-` suffix or parameters.
-pub(crate) fn is_grpc(headers: &Headers) -> bool {
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(CONTENT_TYPE) else {
         return false;
     };
@@ -71,7 +68,7 @@ pub(crate) fn push_back(headers: &mut HeaderMap, wait: Option<Duration>) {
     headers.insert(GRPC_RETRY_PUSHBACK, HeaderValue::from(millis));
 }
 
-/// The encoding of `grpc-message`: printable ASCII stands for itself, `%` and all else are `%XX`.
+/// The encoding of `grpc-message` (gRPC over HTTP/2, "Percent-Encoded"): printable ASCII stands for itself, `%` and all else are `%XX`.
 fn percent_encoded(message: &str) -> String {
     message
         .bytes()

@@ -50,7 +50,7 @@
 //!
 //! | what fails | what a request sees |
 //! |---|---|
-//! | the backend is down, slow or full | its rule's choice: through, or 503; never a hang, never a new error type |
+//! | the backend is down, slow or full | its rule's choice: through, or 503; never a new error type, never longer than the backend's time-out |
 //! | a reply is lost | the same; the call is not repeated, so at worst one request too many is counted |
 //! | a client disconnects | the request is dropped where it is; nothing is left that someone must clear |
 //! | a setting cannot work | nothing: the constructor refuses it and says what to write instead |
@@ -59,22 +59,21 @@
 pub mod backend;
 pub mod clock;
 mod error;
-#[cfg_attr(
-    not(feature = "rate-limit"),
-    allow(dead_code, reason = "only layers answer")
-)]
+#[cfg(feature = "rate-limit")]
 mod grpc;
 pub mod key;
 pub mod observe;
 pub mod policy;
 #[cfg(feature = "rate-limit")]
 pub mod rate_limit;
-#[cfg_attr(
-    not(feature = "rate-limit"),
-    allow(dead_code, reason = "only layers answer")
-)]
+#[cfg(feature = "rate-limit")]
 pub mod respond;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use error::ConfigError;
+
+/// Compiles the program in the README.
+#[cfg(all(doctest, feature = "axum", feature = "rate-limit", feature = "redis"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -175,6 +175,7 @@ impl Rejection {
         headers
             .entry(CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-store"));
+        // RFC 9110 §10.2.3: whole seconds.
         if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait).max(1)));
         }
@@ -250,7 +251,7 @@ impl<B: Default> Respond<B> for GrpcStatus {
     }
 }
 
-/// A response with this text; to HEAD, with none.
+/// A response with this text; to HEAD, with none (RFC 9110 §9.3.2).
 fn with_body<B: From<Bytes> + Default>(
     rejection: &Rejection,
     request: &Parts,

@@ -134,7 +134,7 @@ mod tests {
         let inwards = Metered::new(Breaker::new(Timeout::new(stub.clone(), second)), "a");
         let outwards = Timeout::new(Breaker::new(Metered::new(inwards, "b")), second);
         let backend = AnyBackend::new(FaultBackend::new(outwards));
-        for op in Op::ALL {
+        for &op in Op::ALL {
             call(&backend, op).await.expect("nothing fails");
         }
         assert_eq!(stub.applied(), Op::ALL);

@@ -17,10 +17,13 @@ use crate::key::Key;
 ///
 /// # Contract
 ///
+/// * What was published shortly before `subscribe` may still come, in a Cluster for example.
 /// * A message published after `subscribe` returned reaches the subscription, or the subscription
 ///   says [`Signal::Lagged`] or [`Signal::Reconnected`] where messages may be missing.
 /// * Messages of one publisher on one channel come in the order of its calls that ended before the next began.
 /// * Subscribers receive what their own process publishes.
+///
+/// Errors and cancel safety are those of [`KeyValue`](super::KeyValue).
 pub trait Broadcast: Send + Sync + 'static {
     /// Sends a message to the present subscribers of a channel.
     fn publish(&self, channel: &Key, message: Bytes) -> impl Future<Output = Result<()>> + Send;
@@ -37,7 +40,7 @@ pub trait Broadcast: Send + Sync + 'static {
 pub enum Signal {
     /// A message.
     Message(Bytes),
-    /// The subscriber was too slow, and this many messages, or more, are lost.
+    /// The subscriber was too slow, and here this many messages, or more, are missing.
     Lagged(u64),
     /// The connection was lost and is there again; messages in between may be lost.
     Reconnected,
@@ -60,7 +63,7 @@ impl Subscription {
     ///
     /// # Cancel safety
     ///
-    /// A signal is lost only if this returned it.
+    /// Dropping the future before it is ready loses no signal.
     pub async fn next(&mut self) -> Option<Signal> {
         poll_fn(|cx| self.signals.as_mut().poll_next(cx)).await
     }

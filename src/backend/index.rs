@@ -14,6 +14,8 @@ use crate::{clock::Timestamp, key::Key};
 /// * Deadlines are absolute and on the backend's clock. A member is gone at its deadline.
 /// * A set is gone with its last member, and no earlier.
 /// * Writes prune: a set never keeps members whose deadline was over at its last write.
+///
+/// Errors and cancel safety are those of [`KeyValue`](super::KeyValue).
 pub trait Index: Send + Sync + 'static {
     /// Makes this a member until the deadline, whatever deadline it had before.
     ///

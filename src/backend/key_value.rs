@@ -19,6 +19,15 @@ use crate::{clock::Timestamp, key::Key};
 /// * A record is gone the moment its time to live is over: no call sees it after that.
 /// * Times to live have a resolution of one millisecond and are rounded up. Zero is
 ///   [`InvalidInput`](super::BackendErrorKind::InvalidInput).
+///
+/// # Errors
+///
+/// Any [`BackendErrorKind`](super::BackendErrorKind). After a write,
+/// [`may_have_applied`](super::BackendError::may_have_applied) says whether to look again.
+///
+/// # Cancel safety
+///
+/// A dropped read has no effect. A dropped write is applied, not applied, or applied shortly; never twice.
 pub trait KeyValue: Send + Sync + 'static {
     /// Reads a record.
     ///
@@ -70,14 +79,21 @@ pub trait KeyValue: Send + Sync + 'static {
 #[non_exhaustive]
 pub struct GetOptions {
     /// Whether [`Entry::expires_in`] is asked for; on Redis it costs a second command.
-    pub with_expiry: bool,
+    pub expiry: bool,
 }
 
 impl GetOptions {
+    /// Reads value and version.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { expiry: false }
+    }
+
     /// Reads the time that the record has left as well.
     #[must_use]
-    pub const fn with_expiry() -> Self {
-        Self { with_expiry: true }
+    pub const fn with_expiry(mut self) -> Self {
+        self.expiry = true;
+        self
     }
 }
 

@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn an_answered_call_is_timed_under_its_name() {
-        for op in Op::ALL {
+        for &op in Op::ALL {
             assert_eq!(
                 metrics_of_a_call(op, Fault::Delay(DELAY)),
                 [format!(
@@ -133,7 +133,7 @@ mod tests {
         let stub = Stub::default();
         let faulty = FaultBackend::new(stub.clone());
         let backend = Metered::new(faulty.clone(), "shop");
-        for op in Op::ALL {
+        for &op in Op::ALL {
             call(&backend, op).await.expect("no fault was asked for");
         }
         assert_eq!(stub.applied(), Op::ALL);

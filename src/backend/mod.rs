@@ -24,6 +24,10 @@
 //! * **No half-truths.** What cannot be read back whole is [`BackendErrorKind::Corrupt`], never an
 //!   absent record; an outage is an error, never an absent record.
 //! * **Everything expires.** Nothing can be stored without a time to live.
+//! * **Clones are handles** of one store, not copies of it.
+//!
+//! No method has a default, so that a wrapper cannot forget one: it forwards all of them,
+//! [`KeyValue::clock_skew`] included.
 
 mod any;
 pub(crate) mod around;
@@ -36,7 +40,7 @@ mod key_value;
 mod memory;
 mod metered;
 mod op;
-mod quota;
+mod quotas;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(test)]
@@ -55,7 +59,9 @@ pub use self::{
     memory::MemoryBackend,
     metered::Metered,
     op::Op,
-    quota::{Acquire, Algorithm, Decision, Limit, LimitState, Quota, Quotas, Receipt, Retry, Take},
+    quotas::{
+        Acquire, Algorithm, Decision, Limit, LimitState, Quota, Quotas, Receipt, Retry, Take,
+    },
     timeout::Timeout,
 };
 

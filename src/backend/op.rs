@@ -32,7 +32,7 @@ pub enum Op {
 
 impl Op {
     /// Every call.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: &'static [Self] = &[
         Self::Get,
         Self::Put,
         Self::Delete,

@@ -41,7 +41,7 @@ pub(crate) async fn call(backend: &impl Backend, op: Op) -> Result<()> {
     let ttl = Duration::from_secs(60);
     let acquire = Acquire::new(key.clone(), []);
     match op {
-        Op::Get => backend.get(&key, GetOptions::default()).await.map(drop),
+        Op::Get => backend.get(&key, GetOptions::new()).await.map(drop),
         Op::Put => backend
             .put(&key, bytes, PutOptions::new(ttl))
             .await
@@ -50,7 +50,7 @@ pub(crate) async fn call(backend: &impl Backend, op: Op) -> Result<()> {
         Op::Touch => backend.touch(&key, ttl, Precondition::Any).await.map(drop),
         Op::Acquire => backend.acquire(&acquire).await.map(drop),
         Op::Refund => {
-            let decision = Decision::new(true, 1, Timestamp::default(), Vec::new());
+            let decision = Decision::admitted(1, Timestamp::default(), Vec::new());
             backend.refund(&decision.receipt(&acquire)).await
         }
         Op::Reset => backend.reset(&key, &[]).await,
@@ -91,7 +91,7 @@ impl KeyValue for Stub {
 impl Quotas for Stub {
     async fn acquire(&self, _: &Acquire) -> Result<Decision> {
         self.apply(Op::Acquire);
-        Ok(Decision::new(true, 1, Timestamp::default(), Vec::new()))
+        Ok(Decision::admitted(1, Timestamp::default(), Vec::new()))
     }
 
     async fn refund(&self, _: &Receipt) -> Result<()> {

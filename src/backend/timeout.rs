@@ -72,7 +72,7 @@ mod tests {
     async fn a_call_that_hangs_ends_in_time_whichever_it_is() {
         let faulty = FaultBackend::new(Stub::default());
         let backend = Timeout::new(faulty.clone(), AFTER);
-        for op in Op::ALL {
+        for &op in Op::ALL {
             faulty.script([Fault::Hang]);
             let began = monotonic_now();
             let error = call(&backend, op).await.expect_err("it hangs");

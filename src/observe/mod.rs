@@ -8,14 +8,13 @@
 //! | name | kind | labels | meaning |
 //! |---|---|---|---|
 //! | `tower_stash_requests_total` | counter | `layer`, `rule`, `outcome` | requests that a layer decided on |
-//! | `tower_stash_stored_bytes` | histogram | `layer` | size of each record that a layer stored, in bytes |
 //! | `tower_stash_backend_duration_seconds` | histogram | `backend`, `op`, `outcome` | how long each call to a `Metered` backend took, in seconds |
 //! | `tower_stash_backend_errors_total` | counter | `backend`, `op`, `kind` | calls to a `Metered` backend that failed |
 //!
 //! Every label has few values, none of which a client can choose; there is never a path, a key or an
 //! address in one:
 //!
-//! * `layer`: `rate_limit`, `cache`, `session`, `idempotency`.
+//! * `layer`: `rate_limit`.
 //! * `rule`: the name that you gave the rule.
 //! * `outcome` of a request: what the layer decided, in its own words; each layer's page lists them.
 //! * `backend`: the label that you gave [`Metered`](crate::backend::Metered).
@@ -31,22 +30,19 @@
 //! (`tower_stash::rate_limit`) and the fields `rule` and `outcome`. One at level WARN, with the target
 //! `tower_stash` and the field `place`, where something that was promised could not be kept, such as
 //! a cost that should have been given back; at most one in ten seconds from each place.
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "which of it is used depends on the layers that are compiled in"
-)]
-
 mod call_meter;
-mod lost_promise;
+#[cfg(any(feature = "rate-limit", feature = "redis"))]
+mod warn_site;
 
+#[cfg(feature = "rate-limit")]
 use std::sync::Arc;
 
 pub(crate) use self::call_meter::CallMeter;
-pub(crate) use self::lost_promise::{Place, warn_lost_promise};
+#[cfg(any(feature = "rate-limit", feature = "redis"))]
+pub(crate) use self::warn_site::WarnSite;
 
 /// Every metric that this crate emits.
-pub const METRICS: &[Metric] = &[REQUESTS, STORED_BYTES, BACKEND_DURATION, BACKEND_ERRORS];
+pub const METRICS: &[Metric] = &[REQUESTS, BACKEND_DURATION, BACKEND_ERRORS];
 
 /// A metric, for dashboards and descriptions made by programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,13 +75,6 @@ const REQUESTS: Metric = Metric {
     meaning: "requests that a layer decided on",
 };
 
-const STORED_BYTES: Metric = Metric {
-    name: "tower_stash_stored_bytes",
-    kind: MetricKind::Histogram,
-    labels: &["layer"],
-    meaning: "size of each record that a layer stored, in bytes",
-};
-
 const BACKEND_DURATION: Metric = Metric {
     name: "tower_stash_backend_duration_seconds",
     kind: MetricKind::Histogram,
@@ -101,33 +90,29 @@ const BACKEND_ERRORS: Metric = Metric {
 };
 
 /// Who decided.
+#[cfg(feature = "rate-limit")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Layer {
+pub(crate) enum LayerName {
     RateLimit,
-    Cache,
-    Session,
-    Idempotency,
 }
 
-impl Layer {
-    /// The layer as a metric label.
-    #[cfg(feature = "metrics")]
-    const fn as_str(self) -> &'static str {
+#[cfg(feature = "rate-limit")]
+impl LayerName {
+    /// The layer as a metric label, and as it stands in a rejection.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::RateLimit => "rate_limit",
-            Self::Cache => "cache",
-            Self::Session => "session",
-            Self::Idempotency => "idempotency",
         }
     }
 }
 
-/// Tells what a layer decided on a request; `outcome` is one of a closed list.
+/// Tells what a layer decided on a request; `outcome` is one of the layer's closed list.
+#[cfg(feature = "rate-limit")]
 #[cfg_attr(
     not(any(feature = "metrics", feature = "tracing")),
     expect(unused_variables, reason = "nobody listens")
 )]
-pub(crate) fn decision(layer: Layer, rule: &Arc<str>, outcome: &'static str) {
+pub(crate) fn record_decision(layer: LayerName, rule: &Arc<str>, outcome: &'static str) {
     #[cfg(feature = "metrics")]
     metrics::counter!(
         REQUESTS.name,
@@ -140,22 +125,8 @@ pub(crate) fn decision(layer: Layer, rule: &Arc<str>, outcome: &'static str) {
     // A target is part of an event's static description, hence an event for each.
     #[cfg(feature = "tracing")]
     match layer {
-        Layer::RateLimit => tracing::debug!(target: "tower_stash::rate_limit", %rule, outcome),
-        Layer::Cache => tracing::debug!(target: "tower_stash::cache", %rule, outcome),
-        Layer::Session => tracing::debug!(target: "tower_stash::session", %rule, outcome),
-        Layer::Idempotency => tracing::debug!(target: "tower_stash::idempotency", %rule, outcome),
+        LayerName::RateLimit => tracing::debug!(target: "tower_stash::rate_limit", %rule, outcome),
     }
-}
-
-/// Tells the size of a record that a layer stored.
-#[cfg_attr(
-    not(feature = "metrics"),
-    expect(unused_variables, reason = "nobody listens")
-)]
-pub(crate) fn stored_bytes(layer: Layer, bytes: usize) {
-    #[cfg(feature = "metrics")]
-    metrics::histogram!(STORED_BYTES.name, "layer" => layer.as_str())
-        .record(u32::try_from(bytes).unwrap_or(u32::MAX));
 }
 
 #[cfg(test)]
@@ -178,12 +149,7 @@ pub(crate) mod tests {
     };
     use crate::testing::{Fault, FaultBackend};
 
-    const LAYERS: [Layer; 4] = [
-        Layer::RateLimit,
-        Layer::Cache,
-        Layer::Session,
-        Layer::Idempotency,
-    ];
+    const LAYERS: [LayerName; 1] = [LayerName::RateLimit];
 
     /// A metric as it was emitted: kind, name, labels in order, value.
     pub(crate) type Emitted = (MetricKind, String, Vec<(String, String)>, DebugValue);
@@ -260,12 +226,11 @@ pub(crate) mod tests {
     fn the_table_lists_exactly_what_is_emitted() {
         let emitted = emitted(async {
             for layer in LAYERS {
-                decision(layer, &"login".into(), "allowed");
-                stored_bytes(layer, 1_024);
+                record_decision(layer, &"login".into(), "allowed");
             }
             let faulty = FaultBackend::new(Stub::default());
             let backend = Metered::new(faulty.clone(), "memory");
-            for op in Op::ALL {
+            for &op in Op::ALL {
                 call(&backend, op).await.expect("no fault was asked for");
                 for kind in BackendErrorKind::ALL {
                     faulty.script([Fault::Fail(kind)]);
@@ -310,8 +275,8 @@ pub(crate) mod tests {
     #[test]
     fn the_docs_list_every_value_of_a_label_that_is_ours() {
         let ours = [
-            ("layer", LAYERS.map(Layer::as_str).to_vec()),
-            ("op", Op::ALL.map(Op::as_str).to_vec()),
+            ("layer", LAYERS.map(LayerName::as_str).to_vec()),
+            ("op", Op::ALL.iter().map(|op| op.as_str()).collect()),
             (
                 "kind",
                 BackendErrorKind::ALL.map(BackendErrorKind::as_str).to_vec(),
@@ -336,9 +301,9 @@ pub(crate) mod tests {
     #[test]
     fn each_decision_counts_one_under_its_layer_rule_and_outcome() {
         let mut emitted = emitted(async {
-            decision(Layer::RateLimit, &"login".into(), "denied");
-            decision(Layer::RateLimit, &"login".into(), "denied");
-            decision(Layer::Cache, &"pages".into(), "hit");
+            record_decision(LayerName::RateLimit, &"login".into(), "denied");
+            record_decision(LayerName::RateLimit, &"login".into(), "denied");
+            record_decision(LayerName::RateLimit, &"pages".into(), "allowed");
         });
         emitted.sort_by(|a, b| a.2.cmp(&b.2));
         let counted = |layer: &str, rule: &str, outcome: &str, count| {
@@ -351,8 +316,8 @@ pub(crate) mod tests {
         assert_eq!(
             emitted,
             [
-                counted("cache", "pages", "hit", 1),
                 counted("rate_limit", "login", "denied", 2),
+                counted("rate_limit", "pages", "allowed", 1),
             ]
         );
     }
@@ -361,7 +326,7 @@ pub(crate) mod tests {
     fn each_decision_is_one_debug_event_with_the_layer_as_target() {
         let log = logged(async {
             for layer in LAYERS {
-                decision(layer, &"login".into(), "denied");
+                record_decision(layer, &"login".into(), "denied");
             }
         });
         let lines = LAYERS.map(|layer| {
@@ -369,15 +334,5 @@ pub(crate) mod tests {
             format!(r#"DEBUG tower_stash::{layer}: rule=login outcome="denied""#)
         });
         assert_eq!(log, lines);
-    }
-
-    #[test]
-    fn a_stored_record_is_recorded_with_its_size() {
-        let emitted = emitted(async { stored_bytes(Layer::Session, 300) });
-        let [(_, _, labels, value)] = &emitted[..] else {
-            panic!("{emitted:?} is not one metric");
-        };
-        assert_eq!(labels, &[("layer".to_owned(), "session".to_owned())]);
-        assert_eq!(value, &DebugValue::Histogram(vec![300.0.into()]));
     }
 }

@@ -12,10 +12,10 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{HeaderStyle, Outage, RateLimitRule, answer};
+use super::{HeaderStyle, Outage, Outcome, RateLimitRule, rejection};
 use crate::{
     backend::{BackendError, Call, Decision},
-    observe::{self, Layer, Place},
+    observe::WarnSite,
     respond::{Rejection, Respond},
 };
 
@@ -156,15 +156,14 @@ where
         R: Respond<ResponseBody>,
     {
         let rule = self.rule.clone();
-        let outcome = |outcome| observe::decision(Layer::RateLimit, rule.shared_name(), outcome);
         match decision {
             Ok(decision) if decision.admitted => {
-                outcome("allowed");
+                Outcome::Allowed.record(&rule);
                 self.serve(Some(decision))
             }
             Ok(decision) => {
-                outcome("denied");
-                let rejection = answer::denied(&rule, &decision);
+                Outcome::Denied.record(&rule);
+                let rejection = rejection::denied(&rule, &decision);
                 let standing = Standing {
                     rule: rule.clone(),
                     headers: self.headers,
@@ -173,11 +172,11 @@ where
                 self.reject(rejection, Some(standing))
             }
             Err(error) => {
-                outcome("outage");
-                observe::warn_lost_promise(&UNCOUNTED, &error);
+                Outcome::Outage.record(&rule);
+                UNCOUNTED.warn(&error);
                 match rule.outage() {
                     Outage::Allow => self.serve(None),
-                    Outage::Deny => self.reject(answer::outage(&rule), None),
+                    Outage::Deny => self.reject(rejection::outage(&rule), None),
                 }
             }
         }
@@ -216,9 +215,6 @@ where
     }
 }
 
-/// Where requests go uncounted, or unserved, because the backend does not answer.
-static UNCOUNTED: Place = Place::new("rate_limit: acquire");
-
 impl Standing {
     fn tell<B>(&self, response: &mut Response<B>) {
         self.headers
@@ -234,3 +230,6 @@ where
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
+
+/// Where requests go uncounted, or unserved, because the backend does not answer.
+static UNCOUNTED: WarnSite = WarnSite::new("rate_limit: acquire");

@@ -1,17 +1,16 @@
-//! The layer and what all services made by it share.
+//! The layer: configuration, and a service for each route it is put around.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use http::request::Parts;
 use tower_layer::Layer;
 
-use super::{HeaderStyle, RateLimit, RateLimitRule, answer};
+use super::{HeaderStyle, RateLimit, RateLimitRule, limiter::Limiter};
 use crate::{
-    backend::{Acquire, Breaker, Call, Decision, ErasedQuotas, Quotas},
+    backend::{Breaker, Quotas},
     error::ConfigError,
-    key::{Digester, Key, KeyParts, Kind},
-    policy::{Policy, Resolved},
-    respond::{ProblemDetails, Rejection},
+    key::Digester,
+    policy::Policy,
+    respond::ProblemDetails,
 };
 
 /// Lets requests through while their subject's limits admit them, and answers the others with 429.
@@ -71,7 +70,7 @@ impl<R> RateLimitLayer<R> {
     /// Derives the names of counters from this secret, which all instances must share.
     ///
     /// Without it, someone who reads the store can test whether a certain address or account has a
-    /// counter in it; with it they cannot.
+    /// counter in it; with it they cannot. Another secret starts every counter anew.
     #[must_use]
     pub fn with_key_secret(mut self, secret: impl AsRef<[u8]>) -> Self {
         Arc::make_mut(&mut self.limiter).digester = Digester::with_secret(secret.as_ref());
@@ -95,61 +94,6 @@ impl<R> fmt::Debug for RateLimitLayer<R> {
     }
 }
 
-/// What all services of a layer share.
-#[derive(Clone)]
-pub(super) struct Limiter {
-    quotas: Arc<dyn ErasedQuotas>,
-    policy: Arc<dyn Policy<RateLimitRule>>,
-    digester: Digester,
-    headers: HeaderStyle,
-}
-
-/// What is to be done with a request before it may run.
-pub(super) enum Verdict {
-    /// Nothing: it is not limited.
-    Pass,
-    /// Ask the backend.
-    Ask(RateLimitRule, Call<Decision>),
-    /// Answer it.
-    Reject(Rejection),
-}
-
-impl Limiter {
-    /// Finds out what limits a request.
-    pub(super) fn judge(&self, request: &Parts) -> Verdict {
-        if is_preflight(request) {
-            return Verdict::Pass;
-        }
-        let Some(rule) = self.policy.rule(request) else {
-            return Verdict::Pass;
-        };
-        let mut subject = KeyParts::new();
-        match rule.subject().resolve(request, &mut subject) {
-            Resolved::Skip => Verdict::Pass,
-            Resolved::Reject => Verdict::Reject(answer::missing_key(&rule)),
-            Resolved::Key => {
-                let subject = Key::new(Kind::QUOTA, self.digester.digest(&subject));
-                let request = Acquire::new(subject, Arc::clone(rule.limits()));
-                let decision = Arc::clone(&self.quotas).acquire(request);
-                Verdict::Ask(rule, decision)
-            }
-        }
-    }
-
-    pub(super) fn headers(&self) -> HeaderStyle {
-        self.headers
-    }
-}
-
-/// A browser asks what it may send (Fetch standard, "CORS-preflight request"): it is not the request yet.
-fn is_preflight(request: &Parts) -> bool {
-    request.method == http::Method::OPTIONS
-        && request.headers.contains_key(http::header::ORIGIN)
-        && request
-            .headers
-            .contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
-}
-
 /// Rules of one name share counters, so they must count the same.
 fn check_names(policy: &impl Policy<RateLimitRule>) -> Result<(), ConfigError> {
     let mut known: HashMap<String, RateLimitRule> = HashMap::new();
@@ -158,7 +102,7 @@ fn check_names(policy: &impl Policy<RateLimitRule>) -> Result<(), ConfigError> {
         let first = known
             .entry(rule.name().to_owned())
             .or_insert_with(|| rule.clone());
-        if !first.counts_like(rule) {
+        if !first.has_same_limits(rule) {
             clash = Some(rule.name().to_owned());
         }
     });

@@ -8,9 +8,9 @@
 //! use axum::{Router, routing::get};
 //! use std::time::Duration;
 //! use tower_stash::{
-//!     backend::{MemoryBackend, Quota},
+//!     backend::MemoryBackend,
 //!     policy::{KeyExtractor as _, peer_ip},
-//!     rate_limit::{RateLimitLayer, RateLimitRule},
+//!     rate_limit::{Quota, RateLimitLayer, RateLimitRule},
 //! };
 //!
 //! let five_in_ten_seconds = Quota::sliding(5, Duration::from_secs(10));
@@ -24,16 +24,16 @@
 //!
 //! ```
 //! use tower_stash::{
-//!     backend::{MemoryBackend, Quota},
+//!     backend::MemoryBackend,
 //!     policy::{KeyExtractor as _, Routes, TrustedProxies, client_ip, header},
-//!     rate_limit::{HeaderStyle, Outage, RateLimitLayer, RateLimitRule},
+//!     rate_limit::{HeaderStyle, Outage, Quota, RateLimitLayer, RateLimitRule},
 //! };
 //!
 //! let client = client_ip(TrustedProxies::cidrs(["10.0.0.0/8"])?).or_reject();
 //! let login = RateLimitRule::new(
 //!     "login",
 //!     client,
-//!     [("burst", Quota::per_minute(5)), ("daily", Quota::per_day(50).with_weight(1))],
+//!     [("burst", Quota::per_minute(5)), ("daily", Quota::per_day(50))],
 //! )?
 //! .with_outage(Outage::Deny);
 //! let api = RateLimitRule::new("api", header("x-api-key").or_shared(), [("rate", Quota::per_second(100))])?;
@@ -50,18 +50,34 @@
 //! nothing less is. The body is `application/problem+json`, or a gRPC status where the request is a
 //! gRPC call; see [`Respond`](crate::respond::Respond) for other forms.
 //!
+//! A CORS preflight (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) passes uncounted,
+//! whatever rule names it: it is the browser's question, not yet the request.
+//!
 //! # When the backend is away
 //!
 //! The rule decides: requests go through uncounted ([`Outage::Allow`], the default) or get 503
 //! ([`Outage::Deny`]). A time-out counts as away, and the call is not repeated: at worst one request
 //! too many is counted.
+//!
+//! The layer adds a [`Breaker`](crate::backend::Breaker) and no time-out: `RedisBackend` has its own;
+//! wrap a backend that may hang in a [`Timeout`](crate::backend::Timeout).
+//!
+//! # Outcomes
+//!
+//! In [metrics and events](crate::observe): `allowed`; `denied` (429); `missing_key` (400, where the
+//! subject is [`or_reject`](crate::policy::KeyExtractor::or_reject)); `outage` (the backend did not
+//! answer, and the rule's [`Outage`] decided).
 
-mod answer;
 mod future;
 mod headers;
 mod layer;
+mod limiter;
+mod outcome;
+mod rejection;
 mod rule;
 mod service;
+
+use self::outcome::Outcome;
 
 pub use self::{
     future::ResponseFuture,

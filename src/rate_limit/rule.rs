@@ -18,9 +18,8 @@ use crate::{
 ///
 /// ```
 /// use tower_stash::{
-///     backend::Quota,
 ///     policy::{KeyExtractor as _, peer_ip},
-///     rate_limit::{Outage, RateLimitRule},
+///     rate_limit::{Outage, Quota, RateLimitRule},
 /// };
 ///
 /// let login = RateLimitRule::new(
@@ -150,8 +149,8 @@ impl RateLimitRule {
         &self.shape.policy_header
     }
 
-    /// Whether two rules that share a name count the same.
-    pub(super) fn counts_like(&self, other: &Self) -> bool {
+    /// Whether two rules, which share a name, have the same limits.
+    pub(super) fn has_same_limits(&self, other: &Self) -> bool {
         self.limits() == other.limits() && self.limit_names() == other.limit_names()
     }
 }

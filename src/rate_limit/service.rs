@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use super::{
     future::ResponseFuture,
-    layer::{Limiter, Verdict},
+    limiter::{Admission, Limiter},
 };
 use crate::respond::{ProblemDetails, Respond};
 
@@ -48,14 +48,14 @@ where
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        match self.limiter.judge(&parts) {
-            Verdict::Pass => {
+        match self.limiter.admission(&parts) {
+            Admission::Pass => {
                 ResponseFuture::passing(self.inner.call(Request::from_parts(parts, body)))
             }
-            Verdict::Reject(rejection) => {
+            Admission::Reject(rejection) => {
                 ResponseFuture::answering(rejection.answer(&*self.respond, &parts))
             }
-            Verdict::Ask(rule, decision) => {
+            Admission::Ask(rule, decision) => {
                 // The clone is not ready; the service that is goes with the request.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
@@ -64,7 +64,7 @@ where
                 ResponseFuture::asking(
                     decision,
                     rule,
-                    self.limiter.headers(),
+                    self.limiter.headers,
                     ready,
                     request,
                     respond,

@@ -28,7 +28,7 @@ use crate::clock::{Clock, Timestamp};
 /// _ = backend.put(&key, "text".into(), hour).await?;
 ///
 /// clock.advance(Duration::from_secs(3_600));
-/// assert_eq!(backend.get(&key, GetOptions::default()).await?, None);
+/// assert_eq!(backend.get(&key, GetOptions::new()).await?, None);
 /// # Ok::<(), tower_stash::backend::BackendError>(())
 /// # }).unwrap();
 /// ```

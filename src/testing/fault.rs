@@ -14,7 +14,7 @@ use crate::backend::{
 
 /// A backend whose calls fail as a test wants them to, and are counted.
 ///
-/// What a call meets is, in this order: the outage if [it is down](Self::set_down); the next fault
+/// What a call meets is, in this order: the outage if [it is down](Self::go_down); the next fault
 /// of the [script](Self::script), if one is left; at the [fault rate](Self::with_fault_rate) one of
 /// the [faults](Self::with_faults), by a schedule that only the [seed](Self::with_seed) decides; none.
 /// Clones share script, schedule and counts, so a test keeps one and gives the other away.
@@ -104,10 +104,15 @@ impl<B> FaultBackend<B> {
         self.plan().script.extend(faults);
     }
 
-    /// Begins or ends an outage, in which every call fails with
+    /// Begins an outage, in which every call fails with
     /// [`Unavailable`](BackendErrorKind::Unavailable) and the script waits.
-    pub fn set_down(&self, is_down: bool) {
-        self.plan().is_down = is_down;
+    pub fn go_down(&self) {
+        self.plan().is_down = true;
+    }
+
+    /// Ends the outage.
+    pub fn come_up(&self) {
+        self.plan().is_down = false;
     }
 
     /// How many calls of this kind were made so far, whatever became of them.
@@ -258,7 +263,7 @@ mod tests {
     #[tokio::test]
     async fn without_a_fault_every_call_is_passed_on_as_itself_and_counted_once() {
         let (backend, stub) = faulty();
-        for op in Op::ALL {
+        for &op in Op::ALL {
             call(&backend, op).await.expect("no fault was asked for");
             assert_eq!(backend.calls(op), 1, "{op:?}");
         }
@@ -270,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn a_failed_call_is_counted_but_not_applied_whichever_it_is() {
         let (backend, stub) = faulty();
-        for op in Op::ALL {
+        for &op in Op::ALL {
             backend.script([Fault::Fail(BackendErrorKind::Rejected)]);
             let error = call(&backend, op).await.expect_err("it fails");
             assert_eq!(error.kind(), BackendErrorKind::Rejected);
@@ -340,14 +345,14 @@ mod tests {
     async fn an_outage_fails_every_call_and_leaves_the_script_for_later() {
         let (backend, stub) = faulty();
         backend.script([Fault::Fail(BackendErrorKind::Corrupt)]);
-        backend.set_down(true);
+        backend.go_down();
         assert_eq!(
             failures(&backend, 2).await,
             [Some(BackendErrorKind::Unavailable); 2]
         );
         assert_eq!(stub.applied(), []);
 
-        backend.clone().set_down(false);
+        backend.clone().come_up();
         assert_eq!(
             failures(&backend, 2).await,
             [Some(BackendErrorKind::Corrupt), None]

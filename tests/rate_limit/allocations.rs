@@ -1,3 +1,5 @@
+//! What a request costs that no rule names.
+
 use std::{
     convert::Infallible,
     future::{Future as _, Ready, ready},

@@ -1,3 +1,5 @@
+//! What a limited or denied client reads.
+
 use std::{convert::Infallible, future::ready, time::Duration};
 
 use axum::body::Body;

@@ -1,3 +1,5 @@
+//! What axum and tonic need of the types.
+
 use std::convert::Infallible;
 
 use axum::body::Body;

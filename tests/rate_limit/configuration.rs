@@ -1,3 +1,5 @@
+//! Mistakes come out at construction, with what to write instead.
+
 use std::time::Duration;
 
 use tower_stash::{

@@ -26,11 +26,11 @@ impl Answer {
 
 /// Sends a GET over a socket.
 pub(crate) async fn get(server: SocketAddr, path: &str) -> Answer {
-    send(server, Request::get(format!("http://{server}{path}"))).await
+    send(Request::get(format!("http://{server}{path}"))).await
 }
 
 /// Sends a request without a body over a socket.
-pub(crate) async fn send(_: SocketAddr, request: http::request::Builder) -> Answer {
+pub(crate) async fn send(request: http::request::Builder) -> Answer {
     let client = Client::builder(TokioExecutor::new()).build_http();
     let request = request
         .body(Empty::<bytes::Bytes>::new())

@@ -1,3 +1,5 @@
+//! Before a plain hyper server.
+
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;

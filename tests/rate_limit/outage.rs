@@ -1,3 +1,5 @@
+//! What becomes of requests while the backend does not answer.
+
 use std::{
     convert::Infallible,
     future::ready,
@@ -78,7 +80,7 @@ async fn one_decision_is_one_call_whatever_the_number_of_limits() {
 async fn requests_pass_without_headers_while_the_backend_is_down() {
     let backend = faulty();
     let (service, calls) = limited(&backend, Outage::Allow);
-    backend.set_down(true);
+    backend.go_down();
     for _ in 0..10 {
         let response = get(&service).await;
         assert_eq!(response.status(), StatusCode::OK);
@@ -91,7 +93,7 @@ async fn requests_pass_without_headers_while_the_backend_is_down() {
 async fn requests_get_503_while_the_backend_is_down_if_the_rule_says_so() {
     let backend = faulty();
     let (service, calls) = limited(&backend, Outage::Deny);
-    backend.set_down(true);
+    backend.go_down();
     let response = get(&service).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["retry-after"], "1");
@@ -111,7 +113,7 @@ async fn requests_get_503_while_the_backend_is_down_if_the_rule_says_so() {
 async fn after_five_failures_the_breaker_spares_the_backend_and_recovers_by_itself() {
     let backend = faulty();
     let (service, _) = limited(&backend, Outage::Deny);
-    backend.set_down(true);
+    backend.go_down();
     for _ in 0..20 {
         assert_eq!(
             get(&service).await.status(),
@@ -120,7 +122,7 @@ async fn after_five_failures_the_breaker_spares_the_backend_and_recovers_by_itse
     }
     assert_eq!(backend.calls(Op::Acquire), 5);
 
-    backend.set_down(false);
+    backend.come_up();
     assert_eq!(
         get(&service).await.status(),
         StatusCode::SERVICE_UNAVAILABLE

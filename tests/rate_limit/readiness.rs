@@ -1,3 +1,5 @@
+//! The service that was polled ready is the one called, and no permit is lost.
+
 use std::{
     convert::Infallible,
     sync::{

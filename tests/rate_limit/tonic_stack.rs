@@ -1,3 +1,5 @@
+//! Before a tonic service, asked by a real tonic client.
+
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;

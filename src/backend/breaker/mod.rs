@@ -20,7 +20,7 @@ use crate::clock::monotonic_now;
 
 /// A backend that is left alone while it is down, so that an outage costs its callers no waiting.
 ///
-/// After [5](Self::with_failures) outages in a row ([`BackendError::is_outage`]) it opens: calls fail
+/// After [5](Self::with_failure_threshold) outages in a row ([`BackendError::is_outage`]) it opens: calls fail
 /// at once with [`Unavailable`](BackendErrorKind::Unavailable), and nothing is applied. After
 /// [1 s](Self::with_probe_after) one call goes through as a probe, while the others still fail at
 /// once. If the probe is answered the breaker closes; if the outage goes on, so does the wait. Calls
@@ -35,7 +35,7 @@ use crate::clock::monotonic_now;
 /// use tower_stash::backend::{Breaker, MemoryBackend, Timeout};
 ///
 /// let backend = Timeout::new(MemoryBackend::new(), Duration::from_millis(100));
-/// let backend = Breaker::new(backend).with_failures(10);
+/// let backend = Breaker::new(backend).with_failure_threshold(10);
 /// assert!(!backend.is_open());
 /// ```
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl<B> Breaker<B> {
     ///
     /// The result is a closed breaker of its own, which no earlier clone shares.
     #[must_use]
-    pub fn with_failures(self, failures: u32) -> Self {
+    pub fn with_failure_threshold(self, failures: u32) -> Self {
         let settings = Settings {
             failures,
             ..self.settings
@@ -203,7 +203,10 @@ mod tests {
     /// A breaker that opens at the second failure, and the faulty backend behind it.
     fn breaker() -> (Breaker<FaultBackend<Stub>>, FaultBackend<Stub>) {
         let faulty = FaultBackend::new(Stub::default());
-        (Breaker::new(faulty.clone()).with_failures(2), faulty)
+        (
+            Breaker::new(faulty.clone()).with_failure_threshold(2),
+            faulty,
+        )
     }
 
     /// A breaker that opened just now.
@@ -221,7 +224,7 @@ mod tests {
     async fn an_open_breaker_fails_every_call_at_once_without_making_it() {
         let (breaker, faulty) = open_breaker().await;
         let before = faulty.total_calls();
-        for op in Op::ALL {
+        for &op in Op::ALL {
             let error = call(&breaker, op).await.expect_err("it is open");
             assert_eq!(error.kind(), BackendErrorKind::Unavailable);
         }
@@ -232,7 +235,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_closed_breaker_passes_every_call_and_every_error_on() {
         let (breaker, faulty) = breaker();
-        for op in Op::ALL {
+        for &op in Op::ALL {
             faulty.script([Fault::None, OUTAGE, Fault::None]);
             call(&breaker, op).await.expect("it is closed");
             let error = call(&breaker, op).await.expect_err("the outage");
@@ -317,9 +320,13 @@ mod tests {
             let faulty = FaultBackend::new(Stub::default());
             let breaker = Breaker::new(faulty.clone());
             let breaker = if failures_first {
-                breaker.with_failures(1).with_probe_after(3 * SECOND)
+                breaker
+                    .with_failure_threshold(1)
+                    .with_probe_after(3 * SECOND)
             } else {
-                breaker.with_probe_after(3 * SECOND).with_failures(1)
+                breaker
+                    .with_probe_after(3 * SECOND)
+                    .with_failure_threshold(1)
             };
             faulty.script([OUTAGE]);
             call(&breaker, Op::Get).await.expect_err("the outage");

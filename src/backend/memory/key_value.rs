@@ -35,7 +35,7 @@ impl KeyValue for MemoryBackend {
             let stored = shard.values.find(key, now)?;
             let Value { bytes, version } = &stored.content;
             let entry = Entry::new(bytes.clone(), *version);
-            Some(if options.with_expiry {
+            Some(if options.expiry {
                 entry.with_expires_in(stored.deadline() - now)
             } else {
                 entry

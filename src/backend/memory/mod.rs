@@ -45,7 +45,7 @@ use crate::clock::{Clock, SystemClock};
 /// ```
 /// use tower_stash::backend::MemoryBackend;
 ///
-/// let small = MemoryBackend::bounded(16 * 1024 * 1024).with_max_entries(10_000);
+/// let small = MemoryBackend::new().with_max_bytes(16 * 1024 * 1024).with_max_entries(10_000);
 /// assert_eq!(small.stored_entries(), 0);
 /// ```
 #[derive(Clone)]
@@ -64,16 +64,21 @@ impl MemoryBackend {
     /// At most 1,000,000 entries and 256 MiB, on the operating system's clock.
     #[must_use]
     pub fn new() -> Self {
-        Self::bounded(256 * 1024 * 1024)
-    }
-
-    /// At most this many bytes, and 1,000,000 entries.
-    #[must_use]
-    pub fn bounded(max_bytes: usize) -> Self {
         Self::with_settings(Settings {
-            max_bytes,
+            max_bytes: 256 * 1024 * 1024,
             max_entries: 1_000_000,
             clock: Arc::new(SystemClock),
+        })
+    }
+
+    /// At most this many bytes.
+    ///
+    /// The backend that is returned is empty and shares nothing with clones made before.
+    #[must_use]
+    pub fn with_max_bytes(self, max_bytes: usize) -> Self {
+        Self::with_settings(Settings {
+            max_bytes,
+            ..self.inner.settings.clone()
         })
     }
 

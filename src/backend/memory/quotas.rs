@@ -4,7 +4,7 @@ use super::{MemoryBackend, budget::NoRoom, shard::Shard, table::Content};
 use crate::{
     backend::{
         Acquire, Decision, Limit, Quotas, Receipt, Result,
-        quota::{self, States},
+        quotas::{self, States},
     },
     clock::Timestamp,
     key::Key,
@@ -22,7 +22,9 @@ impl Quotas for MemoryBackend {
     async fn refund(&self, receipt: &Receipt) -> Result<()> {
         let subject = &receipt.subject;
         self.inner.store.visit(subject, |shard, now| {
-            change(shard, subject, now, |states| quota::refund(states, receipt));
+            change(shard, subject, now, |states| {
+                quotas::refund(states, receipt);
+            });
         });
         Ok(())
     }
@@ -44,7 +46,7 @@ fn decide(
     let subject = &request.subject;
     let Some(stored) = shard.counters.find(subject, now) else {
         let mut states = States::default();
-        let decision = quota::decide(&mut states, request, now);
+        let decision = quotas::decide(&mut states, request, now);
         if !states.is_empty() {
             let deadline = states.deadline();
             shard.counters.put(subject, states, deadline)?;
@@ -52,7 +54,7 @@ fn decide(
         return Ok(decision);
     };
     let states = &mut stored.content;
-    let decision = quota::decide(states, request, now);
+    let decision = quotas::decide(states, request, now);
     if decision.taken == 0 {
         return Ok(decision);
     }
@@ -60,7 +62,7 @@ fn decide(
     let deadline = states.deadline();
     shard.counters.settle(subject, deadline).inspect_err(|_| {
         if let Some(stored) = shard.counters.find(subject, now) {
-            quota::refund(&mut stored.content, &decision.receipt(request));
+            quotas::refund(&mut stored.content, &decision.receipt(request));
         }
     })?;
     Ok(decision)

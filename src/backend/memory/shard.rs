@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{budget::Budget, key_value::Value, set::Set, table::Table};
-use crate::{backend::quota::States, clock::Timestamp};
+use crate::{backend::quotas::States, clock::Timestamp};
 
 /// A share of all keys. Each kind of entry has a table of its own, so that one key can never be
 /// read as something it is not.

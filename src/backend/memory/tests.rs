@@ -36,7 +36,7 @@ async fn put(backend: &MemoryBackend, n: u64, len: usize, ttl: Duration) -> u64 
 }
 
 async fn has(backend: &MemoryBackend, n: u64) -> bool {
-    let read = backend.get(&key(n), GetOptions::default()).await;
+    let read = backend.get(&key(n), GetOptions::new()).await;
     read.unwrap().is_some()
 }
 
@@ -73,7 +73,7 @@ async fn what_was_used_least_recently_leaves_first_whatever_its_shard() {
 #[tokio::test]
 async fn bytes_are_bounded_over_all_shards_together() {
     let size = empty_entry() + 1_000;
-    let backend = MemoryBackend::bounded(10 * size);
+    let backend = MemoryBackend::new().with_max_bytes(10 * size);
     for n in 0..100 {
         put(&backend, n, 1_000, MINUTE).await;
         assert!(backend.stored_bytes() <= 10 * size);
@@ -87,7 +87,7 @@ async fn bytes_are_bounded_over_all_shards_together() {
 #[tokio::test]
 async fn one_entry_may_take_the_whole_bound_but_not_a_byte_more() {
     let bound = empty_entry() + 100;
-    let backend = MemoryBackend::bounded(bound);
+    let backend = MemoryBackend::new().with_max_bytes(bound);
     put(&backend, 1, 0, MINUTE).await;
     put(&backend, 2, 100, MINUTE).await;
     assert_eq!(stored(&backend), (1, bound));
@@ -101,7 +101,7 @@ async fn one_entry_may_take_the_whole_bound_but_not_a_byte_more() {
 
 #[tokio::test]
 async fn an_entry_that_grows_pushes_out_others_and_not_itself() {
-    let backend = MemoryBackend::bounded(3 * empty_entry() + 100);
+    let backend = MemoryBackend::new().with_max_bytes(3 * empty_entry() + 100);
     for n in [1, 2, 3] {
         put(&backend, n, 0, MINUTE).await;
     }
@@ -205,7 +205,7 @@ async fn a_clock_that_steps_back_to_the_epoch_breaks_nothing() {
 #[tokio::test]
 async fn a_bound_of_zero_stores_nothing_and_still_delivers() {
     for backend in [
-        MemoryBackend::bounded(0),
+        MemoryBackend::new().with_max_bytes(0),
         MemoryBackend::new().with_max_entries(0),
     ] {
         let refused = Some(BackendErrorKind::Rejected);
@@ -279,7 +279,7 @@ async fn a_write_prunes_the_members_that_expired() {
 
 #[tokio::test]
 async fn an_index_that_outgrows_the_bound_is_refused_and_stays_as_it_was() {
-    let backend = MemoryBackend::bounded(empty_entry() + 3 * 161);
+    let backend = MemoryBackend::new().with_max_bytes(empty_entry() + 3 * 161);
     let deadline = Timestamp::from_micros(u64::MAX);
     for member in ["a", "b", "c"] {
         let added = backend.add(&key(1), member.into(), deadline).await;
@@ -295,7 +295,7 @@ async fn an_index_that_outgrows_the_bound_is_refused_and_stays_as_it_was() {
 
 #[tokio::test]
 async fn a_quota_that_must_push_others_out_counts_each_hit_once() {
-    let backend = MemoryBackend::bounded(6 * empty_entry());
+    let backend = MemoryBackend::new().with_max_bytes(6 * empty_entry());
     let request = Acquire::new(key(100), hourly(60));
     for n in 0..60 {
         put(&backend, n, 0, MINUTE).await;
@@ -373,7 +373,9 @@ async fn a_waiting_subscription_is_woken_by_the_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn bounds_hold_while_many_tasks_write() {
     let bound = 40 * empty_entry();
-    let backend = MemoryBackend::bounded(bound).with_max_entries(30);
+    let backend = MemoryBackend::new()
+        .with_max_bytes(bound)
+        .with_max_entries(30);
     let tasks: Vec<_> = (0..8)
         .map(|task| {
             let backend = backend.clone();
@@ -459,7 +461,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let clock = ManualClock::new();
-        let backend = MemoryBackend::bounded(4_000).with_max_entries(9).with_clock(clock.clone());
+        let backend = MemoryBackend::new().with_max_bytes(4_000).with_max_entries(9).with_clock(clock.clone());
         for step in steps {
             runtime.block_on(apply(&backend, &clock, step));
             let (entries, bytes) = stored(&backend);

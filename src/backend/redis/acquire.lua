@@ -7,7 +7,7 @@
 -- Reply admitted 0 or 1; taken; time in µs; counters found unreadable;
 --       then for each limit: remaining; retry in µs (0 now, -1 never); reset in µs (-1 none); mark
 --
--- src/backend/quota does the same in Rust, rule for rule. All numbers are integers below 2^53.
+-- src/backend/quotas does the same in Rust, rule for rule. All numbers are integers below 2^53.
 
 local now_us
 if ARGV[1] == '' then

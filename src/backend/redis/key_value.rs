@@ -22,7 +22,7 @@ use crate::{
 impl KeyValue for RedisBackend {
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Option<Entry>> {
         let key = self.name(key);
-        if !options.with_expiry {
+        if !options.expiry {
             return self.read(&key).await;
         }
         // Two commands on one connection, in this order, and no pipeline: fred's costs more than it saves.

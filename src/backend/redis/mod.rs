@@ -230,8 +230,8 @@ impl RedisBackend {
     /// The same connection, on which quotas of this handle go by this clock instead of the server's.
     #[cfg(feature = "testing")]
     #[must_use]
-    pub fn with_quota_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.quota_clock = Some(clock);
+    pub fn with_quota_clock(mut self, clock: impl Clock) -> Self {
+        self.quota_clock = Some(Arc::new(clock));
         self
     }
 

@@ -16,11 +16,11 @@ use crate::{
     },
     clock::Timestamp,
     key::Key,
-    observe::{self, Place},
+    observe::WarnSite,
 };
 
 /// Where counters are found that cannot be read.
-static COUNTERS: Place = Place::new("redis: acquire");
+static COUNTERS: WarnSite = WarnSite::new("redis: acquire");
 
 impl Quotas for RedisBackend {
     async fn acquire(&self, request: &Acquire) -> Result<Decision> {
@@ -45,10 +45,7 @@ impl Quotas for RedisBackend {
         let taken = items.next()?.unsigned()?;
         let now = Timestamp::from_micros(items.next()?.unsigned()?);
         if items.next()?.unsigned()? > 0 {
-            observe::warn_lost_promise(
-                &COUNTERS,
-                &"found counters that cannot be read; they count as empty",
-            );
+            COUNTERS.warn(&"found counters that cannot be read; they count as empty");
         }
         let limits = request
             .limits
@@ -58,7 +55,11 @@ impl Quotas for RedisBackend {
         if !items.is_empty() {
             return Err(unexpected(ACQUIRE_QUOTA));
         }
-        Ok(Decision::new(admitted, taken, now, limits))
+        Ok(if admitted {
+            Decision::admitted(taken, now, limits)
+        } else {
+            Decision::denied(now, limits)
+        })
     }
 
     async fn refund(&self, receipt: &Receipt) -> Result<()> {

@@ -26,7 +26,6 @@ where
         every_subscriber_receives_every_message,
         channels_are_independent,
         a_channel_without_subscribers_takes_messages,
-        a_subscriber_receives_nothing_from_before,
         a_subscription_that_ends_leaves_the_others,
         subscribing_again_at_once_misses_nothing,
         a_message_wakes_a_waiting_subscriber,
@@ -99,16 +98,6 @@ async fn a_channel_without_subscribers_takes_messages<F: Fixture<Backend: Broadc
     scene: Scene<F>,
 ) {
     scene.publish(&scene.key("channel"), "unheard").await;
-}
-
-async fn a_subscriber_receives_nothing_from_before<F: Fixture<Backend: Broadcast>>(
-    scene: Scene<F>,
-) {
-    let channel = scene.key("channel");
-    scene.publish(&channel, "before").await;
-    let mut subscription = scene.subscribe(&channel).await;
-    scene.publish(&channel, "after").await;
-    assert_eq!(message(&mut subscription).await, "after");
 }
 
 async fn a_subscription_that_ends_leaves_the_others<F: Fixture<Backend: Broadcast>>(

@@ -412,7 +412,10 @@ async fn an_expired_record_is_gone_for_every_call<F: Fixture<Backend: KeyValue>>
         (key, version)
     };
     let (key, _) = expired("read").await;
-    let read = scene.backend().get(&key, GetOptions::with_expiry()).await;
+    let read = scene
+        .backend()
+        .get(&key, GetOptions::new().with_expiry())
+        .await;
     assert!(matches!(read, Ok(None)), "get sees no expired record");
     let (key, version) = expired("match").await;
     let put = scene.put(&key, "new", Precondition::Matches(version)).await;
@@ -559,12 +562,15 @@ fn number(text: &[u8]) -> u64 {
 
 impl<F: Fixture<Backend: KeyValue>> Scene<F> {
     async fn read(&self, key: &Key) -> Option<Entry> {
-        let read = self.backend().get(key, GetOptions::default()).await;
+        let read = self.backend().get(key, GetOptions::new()).await;
         read.expect("get answers")
     }
 
     async fn read_with_expiry(&self, key: &Key) -> Entry {
-        let read = self.backend().get(key, GetOptions::with_expiry()).await;
+        let read = self
+            .backend()
+            .get(key, GetOptions::new().with_expiry())
+            .await;
         read.expect("get answers").expect("the record is there")
     }
 

@@ -69,7 +69,7 @@ async fn all_capabilities_work(backend: &RedisBackend) -> Result<()> {
             PutOptions::new(minute),
         )
         .await?;
-    let entry = backend.get(&key("record"), GetOptions::default()).await?;
+    let entry = backend.get(&key("record"), GetOptions::new()).await?;
     assert_eq!(entry.map(|entry| entry.value), Some(Bytes::from("value")));
     let limit = Limit::new("adopted", Quota::per_minute(100))?;
     assert!(

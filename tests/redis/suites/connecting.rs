@@ -110,7 +110,7 @@ async fn another_namespace_is_a_configuration_error(servers: &Servers) -> Result
         .with_namespace("another")?;
     let key = Key::custom("record", &KeyParts::new());
     let error = backend
-        .get(&key, GetOptions::default())
+        .get(&key, GetOptions::new())
         .await
         .err()
         .ok_or("it may read")?;

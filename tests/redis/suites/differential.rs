@@ -2,10 +2,7 @@
 
 use std::{
     future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -82,7 +79,7 @@ async fn quotas_decide_what_brute_force_says(servers: &Servers) -> Result<()> {
     let backend = connect(servers.address(Topology::Standalone).await?)
         .await?
         .with_command_timeout(Duration::from_secs(5))
-        .with_quota_clock(Arc::new(clock.clone()));
+        .with_quota_clock(clock.clone());
     let fixture = Advanced { backend, clock };
     spawned(move || {
         let case = AtomicU64::new(0);
@@ -169,7 +166,7 @@ async fn quotas_decide_as_in_memory_though_the_clock_steps_and_hits_are_refunded
     let redis = connect(servers.address(Topology::Standalone).await?)
         .await?
         .with_command_timeout(Duration::from_secs(5))
-        .with_quota_clock(Arc::new(clock.clone()));
+        .with_quota_clock(clock.clone());
     spawned(move || {
         let case = AtomicU64::new(0);
         let strategy = (hourly_quotas(), quota_calls(), step_back());
@@ -351,7 +348,7 @@ where
     match call {
         Call::Get(k) => {
             let entry = backend
-                .get(&key(k), GetOptions::default())
+                .get(&key(k), GetOptions::new())
                 .await
                 .expect("get answers");
             format!("{:?}", entry.map(|entry| entry.value))

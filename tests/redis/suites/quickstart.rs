@@ -170,9 +170,8 @@ async fn without_redis_it_counts_in_memory_and_stops_on_ctrl_c(_: &Servers) -> R
         r#"{"answers":true,"backend":"memory"}"#
     );
 
-    let interrupt = Command::new("kill")
-        .args(["-INT", &quickstart.process.id().to_string()])
-        .status()?;
+    let interrupt = format!("kill -INT {}", quickstart.process.id());
+    let interrupt = Command::new("sh").args(["-c", &interrupt]).status()?;
     assert!(interrupt.success());
     let mut status = None;
     eventually("the process ends", async || {

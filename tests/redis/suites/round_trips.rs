@@ -145,7 +145,7 @@ async fn every_call_is_one_command(_: &Servers) -> Result<()> {
     });
     assert_eq!(sent.await?, one("evalsha"));
     let sent = commands(&server, async {
-        backend.get(&record, GetOptions::default()).await?;
+        backend.get(&record, GetOptions::new()).await?;
         Ok(())
     });
     assert_eq!(sent.await?, one("get"));

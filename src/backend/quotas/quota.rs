@@ -2,11 +2,6 @@
 
 use std::time::Duration;
 
-use crate::{
-    error::ConfigError,
-    key::{Digester, KeyPart, KeyParts},
-};
-
 /// How much is admitted in which time, and how exactly.
 ///
 /// [`Quota::sliding`] and its short forms [`per_second`](Quota::per_second) to [`per_day`](Quota::per_day)
@@ -68,7 +63,8 @@ impl Quota {
 
     /// At most `limit` in each window of the calendar: full seconds, minutes, hours or days (UTC).
     ///
-    /// See [`with_offset`](Self::with_offset) for days that begin elsewhere.
+    /// Windows begin at multiples of their length since 1970-01-01 00:00 UTC, so a week begins on
+    /// Thursday unless [`with_offset`](Self::with_offset) says 4 days.
     #[must_use]
     pub const fn fixed_aligned(limit: u64, window: Duration) -> Self {
         Self::with(
@@ -176,7 +172,8 @@ impl Quota {
         }
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// What cannot work, and what to write instead.
+    pub(super) fn check(&self) -> Result<(), String> {
         let Self {
             algorithm,
             limit,
@@ -222,48 +219,6 @@ impl Quota {
                 Err("the offset must be whole milliseconds and less than the window".into())
             }
             _ => Ok(()),
-        }
-    }
-}
-
-/// A quota with the identity under which its hits are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Limit {
-    pub(crate) quota: Quota,
-    /// Digest of the name.
-    pub(crate) id: u64,
-}
-
-impl Limit {
-    /// The quota counted under this name: limits with the same name, algorithm and window share a
-    /// counter, whatever their size.
-    pub fn new(name: impl KeyPart, quota: Quota) -> Result<Self, ConfigError> {
-        quota.check().map_err(ConfigError::new)?;
-        let id = Digester::default()
-            .digest(&KeyParts::new().with(name))
-            .short();
-        Ok(Self { quota, id })
-    }
-
-    /// What is counted how.
-    #[must_use]
-    pub const fn quota(&self) -> &Quota {
-        &self.quota
-    }
-
-    /// Which counter of a subject this is, as key-safe text: algorithm, window in milliseconds,
-    /// offset, and the name's digest in hexadecimal. A backend stores each counter under a name of its own.
-    #[must_use]
-    pub fn counter_name(&self) -> String {
-        let Self { quota, id } = self;
-        let window = quota.window_millis();
-        match quota.algorithm {
-            Algorithm::Log => format!("l{window}.{id:016x}"),
-            Algorithm::Counter => format!("c{window}.{id:016x}"),
-            Algorithm::Fixed => format!("f{window}.{id:016x}"),
-            Algorithm::FixedAligned { .. } => {
-                format!("a{window}+{}.{id:016x}", quota.offset_millis())
-            }
         }
     }
 }

@@ -6,8 +6,8 @@ use super::{
     Acquire, Algorithm, Decision, Limit, LimitState, Quota, Receipt, Retry, Take,
     counter::{Counter, Share},
     fixed::{Fixed, Window},
-    limit::millis,
     log::{Live, Log},
+    quota::millis,
 };
 use crate::clock::Timestamp;
 
@@ -65,11 +65,11 @@ pub(crate) fn decide(states: &mut States, request: &Acquire, now: Timestamp) -> 
         };
         let denied =
             readings().map(|(quota, state)| state.at(quota, millis).report(quota, cost, 0));
-        return Decision::new(false, 0, now, denied.collect());
+        return Decision::denied(now, denied.collect());
     }
     if taken == 0 {
         let seen = readings().map(|(quota, state)| state.at(quota, millis).report(quota, 0, 0));
-        return Decision::new(true, 0, now, seen.collect());
+        return Decision::admitted(0, now, seen.collect());
     }
     let limits = request.limits.iter().map(|limit| {
         let quota = limit.quota();
@@ -77,7 +77,7 @@ pub(crate) fn decide(states: &mut States, request: &Acquire, now: Timestamp) -> 
         let mark = state.take(quota, millis, quota.weighed(taken));
         state.at(quota, millis).report(quota, 0, mark)
     });
-    Decision::new(true, taken, now, limits.collect())
+    Decision::admitted(taken, now, limits.collect())
 }
 
 /// Gives back what a decision took, where it still counts.

@@ -7,11 +7,15 @@ mod decide;
 mod fixed;
 mod limit;
 mod log;
+mod quota;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 pub(crate) use self::decide::{States, decide, refund};
-pub use self::limit::{Algorithm, Limit, Quota};
+pub use self::{
+    limit::Limit,
+    quota::{Algorithm, Quota},
+};
 use super::Result;
 use crate::{clock::Timestamp, key::Key};
 
@@ -19,7 +23,7 @@ use crate::{clock::Timestamp, key::Key};
 ///
 /// # Contract
 ///
-/// * Limits with the same id, algorithm and window share a counter under one subject; others never do.
+/// * Limits with the same name, algorithm and window share a counter under one subject; others never do.
 ///   The limit's size is not part of it: lowering a limit forgives nothing, raising it acts at once.
 /// * A denied or cost-free call writes nothing.
 /// * No limit admits more than [`Algorithm`] says, whatever runs concurrently.
@@ -27,6 +31,8 @@ use crate::{clock::Timestamp, key::Key};
 ///   wait and not before. It is [`Retry::Never`] only if the cost is above the limit.
 /// * State that lies ahead of the clock by more than the window counts as empty: a clock that
 ///   stepped back locks nobody out for longer than the step, nor for longer than two windows.
+///
+/// Errors and cancel safety are those of [`KeyValue`](super::KeyValue). A denial is not an error.
 pub trait Quotas: Send + Sync + 'static {
     /// Takes a cost from all limits of a subject, or from none of them and says how long to wait.
     fn acquire(&self, request: &Acquire) -> impl Future<Output = Result<Decision>> + Send;
@@ -108,12 +114,23 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// A decision in which nothing was taken yet.
+    /// The request was admitted and this much taken, after which the limits stand so.
     #[must_use]
-    pub const fn new(admitted: bool, taken: u64, now: Timestamp, limits: Vec<LimitState>) -> Self {
+    pub const fn admitted(taken: u64, now: Timestamp, limits: Vec<LimitState>) -> Self {
         Self {
-            admitted,
+            admitted: true,
             taken,
+            now,
+            limits,
+        }
+    }
+
+    /// The request was denied and nothing taken; the limits stand so.
+    #[must_use]
+    pub const fn denied(now: Timestamp, limits: Vec<LimitState>) -> Self {
+        Self {
+            admitted: false,
+            taken: 0,
             now,
             limits,
         }

@@ -7,6 +7,7 @@ use http::StatusCode;
 use super::RateLimitRule;
 use crate::{
     backend::{Decision, Retry},
+    observe::LayerName,
     respond::{GrpcCode, Rejection},
 };
 
@@ -61,8 +62,5 @@ fn rejection(
     title: &'static str,
 ) -> Rejection {
     let name: &Arc<str> = rule.shared_name();
-    Rejection::new(LAYER, name, status, code, title)
+    Rejection::new(LayerName::RateLimit.as_str(), name, status, code, title)
 }
-
-/// The layer's name in [`Rejection::layer`].
-const LAYER: &str = "rate_limit";

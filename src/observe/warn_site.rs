@@ -1,11 +1,8 @@
 //! Warning of what was promised and could not be kept, without flooding anyone's log.
-#![cfg_attr(
-    not(feature = "tracing"),
-    expect(unused_variables, reason = "nobody listens")
-)]
 
+use std::fmt;
+#[cfg(feature = "tracing")]
 use std::{
-    fmt,
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -13,37 +10,47 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "tracing")]
 use crate::clock::{Monotonic, monotonic_now};
 
 /// A place in the code from which warnings may come; make it a `static`.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct WarnSite {
+    #[cfg(feature = "tracing")]
     name: &'static str,
+    #[cfg(feature = "tracing")]
     throttle: Throttle,
 }
 
-impl Place {
+#[cfg_attr(
+    not(feature = "tracing"),
+    expect(unused_variables, clippy::unused_self, reason = "nobody listens")
+)]
+impl WarnSite {
     /// The place with this name, such as `rate_limit: refund`.
     pub(crate) const fn new(name: &'static str) -> Self {
         Self {
+            #[cfg(feature = "tracing")]
             name,
+            #[cfg(feature = "tracing")]
             throttle: Throttle::new(),
+        }
+    }
+
+    /// Warns that something promised could not be kept, unless this place warned in the last 10 s.
+    ///
+    /// The message must not contain keys, values or anything a client sent; a
+    /// [`BackendError`](crate::backend::BackendError) never does.
+    pub(crate) fn warn(&self, message: &dyn fmt::Display) {
+        #[cfg(feature = "tracing")]
+        if self.throttle.admits(monotonic_now()) {
+            tracing::warn!(target: "tower_stash", place = self.name, "{message}");
         }
     }
 }
 
-/// Warns that something promised could not be kept, unless this place warned within the last 10 s.
-///
-/// The message must not contain keys, values or anything a client sent; a
-/// [`BackendError`](crate::backend::BackendError) never does.
-pub(crate) fn warn_lost_promise(place: &Place, message: &dyn fmt::Display) {
-    #[cfg(feature = "tracing")]
-    if place.throttle.admits(monotonic_now()) {
-        tracing::warn!(target: "tower_stash", place = place.name, "{message}");
-    }
-}
-
 /// Admits one event in [`QUIET`].
+#[cfg(feature = "tracing")]
 #[derive(Debug)]
 struct Throttle {
     /// When the first event came.
@@ -52,6 +59,7 @@ struct Throttle {
     next: AtomicU64,
 }
 
+#[cfg(feature = "tracing")]
 impl Throttle {
     const fn new() -> Self {
         Self {
@@ -75,6 +83,7 @@ impl Throttle {
 }
 
 /// How long a place says nothing after a warning.
+#[cfg(feature = "tracing")]
 const QUIET: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
@@ -118,14 +127,14 @@ mod tests {
 
     #[test]
     fn a_place_warns_once_and_again_after_ten_seconds_and_silences_no_other() {
-        static REFUND: Place = Place::new("test: refund");
-        static PURGE: Place = Place::new("test: purge");
+        static REFUND: WarnSite = WarnSite::new("test: refund");
+        static PURGE: WarnSite = WarnSite::new("test: purge");
         let log = logged(async {
-            warn_lost_promise(&REFUND, &"could not refund");
-            warn_lost_promise(&REFUND, &"could not refund again");
-            warn_lost_promise(&PURGE, &"could not purge");
+            REFUND.warn(&"could not refund");
+            REFUND.warn(&"could not refund again");
+            PURGE.warn(&"could not purge");
             tokio::time::advance(QUIET).await;
-            warn_lost_promise(&REFUND, &"could not refund later");
+            REFUND.warn(&"could not refund later");
         });
         assert_eq!(
             log,

@@ -1,0 +1,53 @@
+//! A quota that has a name.
+
+use super::{Algorithm, Quota};
+use crate::{
+    error::ConfigError,
+    key::{Digester, KeyPart, KeyParts},
+};
+
+/// A quota with the identity under which its hits are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Limit {
+    pub(crate) quota: Quota,
+    /// Digest of the name.
+    pub(crate) id: u64,
+}
+
+impl Limit {
+    /// The quota counted under this name: limits with the same name, algorithm and window share a
+    /// counter, whatever their size.
+    ///
+    /// # Errors
+    ///
+    /// A limit, window, weight or offset that cannot work; the message says what to write instead.
+    pub fn new(name: impl KeyPart, quota: Quota) -> Result<Self, ConfigError> {
+        quota.check().map_err(ConfigError::new)?;
+        let id = Digester::default()
+            .digest(&KeyParts::new().with(name))
+            .short();
+        Ok(Self { quota, id })
+    }
+
+    /// What is counted how.
+    #[must_use]
+    pub const fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// Which counter of a subject this is, as key-safe text: algorithm, window in milliseconds,
+    /// offset, and the name's digest in hexadecimal. A backend stores each counter under a name of its own.
+    #[must_use]
+    pub fn counter_name(&self) -> String {
+        let Self { quota, id } = self;
+        let window = quota.window_millis();
+        match quota.algorithm {
+            Algorithm::Log => format!("l{window}.{id:016x}"),
+            Algorithm::Counter => format!("c{window}.{id:016x}"),
+            Algorithm::Fixed => format!("f{window}.{id:016x}"),
+            Algorithm::FixedAligned { .. } => {
+                format!("a{window}+{}.{id:016x}", quota.offset_millis())
+            }
+        }
+    }
+}
