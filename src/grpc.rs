@@ -48,7 +48,7 @@ pub(crate) fn trailers_only<B: Default>(
     let mut response = Response::new(B::default());
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
-    let content_type = call.get(CONTENT_TYPE).cloned();
+    let content_type = call.get(CONTENT_TYPE).filter(|_| is_grpc(call)).cloned();
     headers.insert(
         CONTENT_TYPE,
         content_type.unwrap_or(HeaderValue::from_static("application/grpc")),

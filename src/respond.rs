@@ -179,7 +179,7 @@ impl Rejection {
         if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait).max(1)));
         }
-        if self.wait != Wait::Untold && grpc::is_grpc(&request.headers) {
+        if self.wait != Wait::Untold && grpc::is_grpc(headers) {
             grpc::push_back(headers, self.retry_after());
         }
         response.extensions_mut().insert(self);

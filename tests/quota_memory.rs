@@ -4,11 +4,16 @@
 use std::{
     future::Future,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use proptest::prelude::*;
 use quota_oracle::{Fixture, agrees_with_brute_force, quotas, steps, subject};
-use tower_stash::{backend::MemoryBackend, testing::ManualClock};
+use tower_stash::{
+    backend::{Acquire, Algorithm, Limit, MemoryBackend, Quotas as _, Retry},
+    clock::Clock as _,
+    testing::ManualClock,
+};
 
 #[path = "support/quota_oracle.rs"]
 mod quota_oracle;
@@ -69,5 +74,44 @@ proptest! {
         steps in steps(40),
     ) {
         agrees_with_brute_force(&Memory::new(), &subject(next_case()), &quotas, &steps)?;
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_locks_nobody_out(
+        quota in quotas(),
+        steps in steps(40),
+        back in prop_oneof![1..200_000_u64, 1..4_000_000_000_u64],
+    ) {
+        let memory = Memory::new();
+        let subject = subject(next_case());
+        agrees_with_brute_force(&memory, &subject, &[quota], &steps)?;
+        let request = Acquire::new(subject, [Limit::new("a", quota).expect("a valid quota")]);
+        memory.block_on(async {
+            let acquire = async || memory.backend.acquire(&request).await.expect("memory answers");
+            while acquire().await.admitted {}
+            memory.clock.set(memory.clock.now() - Duration::from_millis(back));
+
+            let longest = match quota.algorithm() {
+                Algorithm::Counter => 3 * quota.window(),
+                _ => 2 * quota.window(),
+            };
+            let decision = acquire().await;
+            if let Retry::After(wait) = decision.retry() {
+                prop_assert!(wait <= longest, "told to wait {:?}", wait);
+                memory.clock.advance(wait - Duration::from_millis(1));
+                prop_assert!(!acquire().await.admitted, "a shorter wait was enough");
+                memory.clock.advance(Duration::from_millis(1));
+                prop_assert!(acquire().await.admitted, "the wait was not enough");
+            } else {
+                prop_assert!(decision.admitted);
+            }
+            // Whatever was forgotten, no more than the limit is admitted at one moment.
+            let mut more = 0;
+            while acquire().await.admitted {
+                more += u64::from(quota.weight());
+            }
+            prop_assert!(more <= quota.limit());
+            Ok(())
+        })?;
     }
 }

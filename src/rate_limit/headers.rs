@@ -46,7 +46,7 @@ pub(super) fn policy(names: &[Arc<str>], limits: &[Limit]) -> Result<HeaderValue
     for (name, limit) in names.iter().zip(limits) {
         let quota = limit.quota();
         separate(&mut value);
-        let _ = write!(value, "\"{name}\";q={}", quota.limit());
+        let _ = write!(value, "\"{name}\";q={}", quota.calls());
         // A window is told in whole seconds or not at all.
         if quota.window().subsec_nanos() == 0 {
             let _ = write!(value, ";w={}", quota.window().as_secs());
@@ -84,7 +84,7 @@ fn insert_legacy(headers: &mut HeaderMap, rule: &RateLimitRule, decision: &Decis
         return;
     }
     let reset = decision.now + state.reset.unwrap_or_default();
-    headers.insert(LEGACY_LIMIT, HeaderValue::from(limit.quota().limit()));
+    headers.insert(LEGACY_LIMIT, HeaderValue::from(limit.quota().calls()));
     headers.insert(LEGACY_REMAINING, HeaderValue::from(state.remaining));
     headers.insert(
         LEGACY_RESET,

@@ -44,6 +44,7 @@ impl RateLimitLayer {
                 policy: Arc::new(policy),
                 digester: Digester::default(),
                 headers: HeaderStyle::default(),
+                counts_preflights: true,
             }),
             respond: Arc::new(ProblemDetails),
         })
@@ -64,6 +65,19 @@ impl<R> RateLimitLayer<R> {
     #[must_use]
     pub fn with_headers(mut self, headers: HeaderStyle) -> Self {
         Arc::make_mut(&mut self.limiter).headers = headers;
+        self
+    }
+
+    /// Lets CORS preflights pass uncounted: `OPTIONS` with `Origin` and
+    /// `Access-Control-Request-Method`.
+    ///
+    /// Only for a service in which something answers every such request itself, such as tower-http's
+    /// `CorsLayer` *inside* this layer. Where a handler runs for any method, as gRPC services and
+    /// axum's `any` do, these three words would lift its limit for whoever writes them. A `CorsLayer`
+    /// outside this layer answers preflights before they come here.
+    #[must_use]
+    pub fn with_uncounted_preflights(mut self) -> Self {
+        Arc::make_mut(&mut self.limiter).counts_preflights = false;
         self
     }
 

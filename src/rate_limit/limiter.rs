@@ -19,6 +19,7 @@ pub(super) struct Limiter {
     pub(super) policy: Arc<dyn Policy<RateLimitRule>>,
     pub(super) digester: Digester,
     pub(super) headers: HeaderStyle,
+    pub(super) counts_preflights: bool,
 }
 
 /// What is to be done with a request before it may run.
@@ -34,7 +35,7 @@ pub(super) enum Admission {
 impl Limiter {
     /// Finds out what limits a request.
     pub(super) fn admission(&self, request: &Parts) -> Admission {
-        if is_preflight(request) {
+        if !self.counts_preflights && is_preflight(request) {
             return Admission::Pass;
         }
         let Some(rule) = self.policy.rule(request) else {

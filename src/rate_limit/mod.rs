@@ -50,9 +50,6 @@
 //! nothing less is. The body is `application/problem+json`, or a gRPC status where the request is a
 //! gRPC call; see [`Respond`](crate::respond::Respond) for other forms.
 //!
-//! A CORS preflight (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) passes uncounted,
-//! whatever rule names it: it is the browser's question, not yet the request.
-//!
 //! # When the backend is away
 //!
 //! The rule decides: requests go through uncounted ([`Outage::Allow`], the default) or get 503

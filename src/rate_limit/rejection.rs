@@ -51,7 +51,11 @@ pub(super) fn missing_key(rule: &RateLimitRule) -> Rejection {
         rule,
         StatusCode::BAD_REQUEST,
         GrpcCode::INVALID_ARGUMENT,
-        "Request does not identify its sender as this resource requires",
+        "Bad Request",
+    )
+    .with_member(
+        "detail",
+        "the request does not say whose limit it counts in",
     )
 }
 
@@ -63,4 +67,44 @@ fn rejection(
 ) -> Rejection {
     let name: &Arc<str> = rule.shared_name();
     Rejection::new(LayerName::RateLimit.as_str(), name, status, code, title)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        backend::{LimitState, Quota},
+        clock::Timestamp,
+        policy::{KeyExtractor as _, peer_ip},
+    };
+
+    fn denied_with(retries: [Retry; 2]) -> Rejection {
+        let quotas = [("a", Quota::per_minute(5)), ("b", Quota::per_hour(5))];
+        let rule = RateLimitRule::new("rule", peer_ip().or_shared(), quotas).unwrap();
+        let limits = retries.map(|retry| LimitState::new(0, retry, None, 0));
+        denied(
+            &rule,
+            &Decision::denied(Timestamp::default(), limits.into()),
+        )
+    }
+
+    #[test]
+    fn a_cost_that_never_fits_is_permanent() {
+        let minute = Retry::After(Duration::from_secs(60));
+        let rejection = denied_with([minute, Retry::Never]);
+        assert!(rejection.is_permanent());
+        assert_eq!(rejection.retry_after(), None);
+        assert_eq!(rejection.to_json()["permanent"], true);
+    }
+
+    #[test]
+    fn the_longest_wait_of_the_limits_that_deny_is_told() {
+        let second = Retry::After(Duration::from_secs(1));
+        let rejection = denied_with([second, Retry::Now]);
+        assert_eq!(rejection.retry_after(), Some(Duration::from_secs(1)));
+        assert_eq!(
+            rejection.to_json()["violated-policies"],
+            serde_json::json!(["rule.a"])
+        );
+    }
 }

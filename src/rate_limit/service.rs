@@ -33,6 +33,15 @@ impl<S, R> RateLimit<S, R> {
     }
 }
 
+impl<S: Clone, R> RateLimit<S, R> {
+    /// The inner service that was polled ready, with the permits it may hold; a clone, which is not
+    /// ready, stays in its place.
+    fn take_ready(&mut self) -> S {
+        let clone = self.inner.clone();
+        mem::replace(&mut self.inner, clone)
+    }
+}
+
 impl<S, R, RequestBody, ResponseBody> Service<Request<RequestBody>> for RateLimit<S, R>
 where
     S: Service<Request<RequestBody>, Response = Response<ResponseBody>> + Clone,
@@ -53,12 +62,11 @@ where
                 ResponseFuture::passing(self.inner.call(Request::from_parts(parts, body)))
             }
             Admission::Reject(rejection) => {
+                drop(self.take_ready());
                 ResponseFuture::answering(rejection.answer(&*self.respond, &parts))
             }
             Admission::Ask(rule, decision) => {
-                // The clone is not ready; the service that is goes with the request.
-                let clone = self.inner.clone();
-                let ready = mem::replace(&mut self.inner, clone);
+                let ready = self.take_ready();
                 let request = Request::from_parts(parts, body);
                 let respond = Arc::clone(&self.respond);
                 ResponseFuture::asking(

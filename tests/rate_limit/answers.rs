@@ -10,7 +10,7 @@ use tower_stash::{
     clock::{Clock as _, Timestamp},
     policy::{KeyExtractor as _, header},
     rate_limit::{HeaderStyle, Quota, RateLimitLayer, RateLimitRule},
-    respond::{PlainText, Rejection, Respond},
+    respond::{GrpcStatus, PlainText, Rejection, Respond},
     testing::ManualClock,
 };
 
@@ -98,23 +98,6 @@ async fn a_denial_takes_nothing_from_the_other_limits() {
 }
 
 #[tokio::test]
-async fn a_cost_that_never_fits_is_permanent_and_has_no_retry_after() {
-    let (layer, _) = layer(&[("heavy", Quota::sliding(2, MINUTE).with_weight(3))]);
-    let denied = get(&limited(&layer)).await;
-    assert_eq!(denied.status(), StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(header_of(denied.headers(), "retry-after"), None);
-    assert!(
-        denied
-            .extensions()
-            .get::<Rejection>()
-            .unwrap()
-            .is_permanent()
-    );
-    let problem: serde_json::Value = serde_json::from_str(&text(denied).await).unwrap();
-    assert_eq!(problem["permanent"], true);
-}
-
-#[tokio::test]
 async fn legacy_headers_tell_the_tightest_limit_and_the_epoch_of_its_reset() {
     let (layer, clock) = layer(&[
         ("minute", Quota::per_minute(2)),
@@ -137,6 +120,66 @@ async fn legacy_headers_tell_the_tightest_limit_and_the_epoch_of_its_reset() {
     );
     assert_eq!(header_of(response.headers(), "ratelimit"), None);
     assert_eq!(clock.now(), Timestamp::from_micros(1_700_000_000_000_001));
+}
+
+#[tokio::test]
+async fn legacy_headers_of_a_denial_tell_the_limit_that_denied() {
+    let (layer, _) = layer(&[
+        ("bytes", Quota::sliding(9, MINUTE).with_weight(5)),
+        ("hits", Quota::sliding(4, MINUTE)),
+    ]);
+    let service = limited(&layer.with_headers(HeaderStyle::Legacy));
+    get(&service).await;
+    let denied = get(&service).await;
+    assert_eq!(denied.status(), StatusCode::TOO_MANY_REQUESTS);
+    // Nine units are one call of weight five.
+    assert_eq!(header_of(denied.headers(), "x-ratelimit-limit"), Some("1"));
+    assert_eq!(
+        header_of(denied.headers(), "x-ratelimit-remaining"),
+        Some("0")
+    );
+}
+
+#[tokio::test]
+async fn of_two_equally_tight_limits_legacy_headers_tell_the_longer_one() {
+    let (layer, _) = layer(&[
+        ("minute", Quota::per_minute(2)),
+        ("hour", Quota::per_hour(2)),
+    ]);
+    let service = limited(&layer.with_headers(HeaderStyle::Legacy));
+    let response = get(&service).await;
+    let reset: u64 = header_of(response.headers(), "x-ratelimit-reset")
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(
+        reset,
+        ManualClock::new().now().as_millis().div_ceil(1_000) + 3_600
+    );
+}
+
+#[tokio::test]
+async fn stacked_layers_leave_legacy_headers_to_the_tightest_limit() {
+    for (outer_limit, inner_limit) in [(7, 3), (3, 7)] {
+        let minute = |limit| [("minute", Quota::per_minute(limit))];
+        let rule = |name, limit| {
+            let rule =
+                RateLimitRule::new(name, header("x-key").or_shared(), minute(limit)).unwrap();
+            RateLimitLayer::new(MemoryBackend::new(), rule)
+                .unwrap()
+                .with_headers(HeaderStyle::Legacy)
+        };
+        let service = rule("outer", outer_limit).layer(limited(&rule("inner", inner_limit)));
+        let response = get(&service).await;
+        assert_eq!(
+            header_of(response.headers(), "x-ratelimit-limit"),
+            Some("3")
+        );
+        assert_eq!(
+            header_of(response.headers(), "x-ratelimit-remaining"),
+            Some("2")
+        );
+    }
 }
 
 #[tokio::test]
@@ -239,8 +282,52 @@ async fn a_grpc_call_gets_a_status_and_no_body_from_the_default_answer() {
         Some("application/grpc+proto")
     );
     assert_eq!(
+        header_of(denied.headers(), "cache-control"),
+        Some("no-store")
+    );
+    assert_eq!(
         header_of(denied.headers(), "grpc-retry-pushback-ms"),
         Some("60000")
     );
     assert_eq!(text(denied).await, "");
+}
+
+#[tokio::test]
+async fn a_grpc_answer_to_what_is_no_grpc_call_is_still_grpc() {
+    let (layer, _) = layer(&[("minute", Quota::per_minute(1))]);
+    let service = limited(&layer.with_respond(GrpcStatus::default()));
+    get(&service).await;
+    let mut page = request(Method::POST, "/");
+    page.headers_mut()
+        .insert("content-type", "text/html".parse().unwrap());
+    let Ok(denied) = service.oneshot(page).await;
+    assert_eq!(
+        header_of(denied.headers(), "content-type"),
+        Some("application/grpc")
+    );
+    assert_eq!(
+        header_of(denied.headers(), "grpc-retry-pushback-ms"),
+        Some("60000")
+    );
+}
+
+#[tokio::test]
+async fn layers_with_different_secrets_do_not_share_counters() {
+    let backend = MemoryBackend::new();
+    let rule = RateLimitRule::new(
+        "api",
+        header("x-key").or_shared(),
+        [("minute", Quota::per_minute(1))],
+    )
+    .unwrap();
+    let layer = || RateLimitLayer::new(backend.clone(), rule.clone()).unwrap();
+    for (layer, status) in [
+        (layer(), StatusCode::OK),
+        (layer(), StatusCode::TOO_MANY_REQUESTS),
+        (layer().with_key_secret("a"), StatusCode::OK),
+        (layer().with_key_secret("b"), StatusCode::OK),
+        (layer().with_key_secret("a"), StatusCode::TOO_MANY_REQUESTS),
+    ] {
+        assert_eq!(get(&limited(&layer)).await.status(), status);
+    }
 }

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    routing::{any, get},
+};
 use http::{Request, StatusCode};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -169,19 +172,36 @@ async fn a_path_key_counts_each_route_by_its_pattern() {
     );
 }
 
-#[tokio::test]
-async fn a_preflight_is_not_counted() {
-    let app = Router::new()
-        .route("/", get(async || "hello"))
-        .layer(layer(two_a_minute("all")));
-    let server = serve(app).await;
-    for _ in 0..4 {
+async fn preflights(server: SocketAddr) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
         let preflight = Request::options(format!("http://{server}/"))
             .header("origin", "https://example.com")
             .header("access-control-request-method", "GET");
-        assert_ne!(send(preflight).await.status, StatusCode::TOO_MANY_REQUESTS);
+        statuses.push(send(preflight).await.status.as_u16());
     }
-    assert_eq!(statuses(server, &["/", "/", "/"]).await, [200, 200, 429]);
+    statuses
+}
+
+#[tokio::test]
+async fn what_looks_like_a_preflight_is_counted() {
+    let app = Router::new()
+        .route("/", any(async || "ran"))
+        .layer(layer(two_a_minute("all")));
+    assert_eq!(preflights(serve(app).await).await, [200, 200, 429]);
+}
+
+#[tokio::test]
+async fn preflights_pass_uncounted_where_that_is_asked_for() {
+    let app = Router::new()
+        .route("/", any(async || "ran"))
+        .layer(layer(two_a_minute("all")).with_uncounted_preflights());
+    let server = serve(app).await;
+    assert_eq!(preflights(server).await, [200, 200, 200]);
+    let other_options = || Request::options(format!("http://{server}/"));
+    for status in [200, 200, 429] {
+        assert_eq!(send(other_options()).await.status.as_u16(), status);
+    }
 }
 
 #[tokio::test]

@@ -80,6 +80,22 @@ fn quotas_that_cannot_work_are_refused_with_what_to_write() {
 }
 
 #[test]
+fn a_weight_that_never_fits_is_refused() {
+    let heavy = Quota::sliding(2, MINUTE).with_weight(3);
+    says(
+        rule("r", "l", heavy),
+        "weight of 3 never fits",
+        "a larger limit",
+    );
+}
+
+#[test]
+fn a_million_a_month_is_a_fixed_window_like_any_other() {
+    let month = Duration::from_secs(30 * 24 * 60 * 60);
+    assert!(rule("r", "l", Quota::fixed(1_000_000, month)).is_ok());
+}
+
+#[test]
 fn names_that_do_not_fit_a_header_are_refused() {
     says(
         rule("", "l", Quota::per_minute(5)),

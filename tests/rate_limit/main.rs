@@ -15,6 +15,7 @@ mod bounds;
 mod configuration;
 mod http_client;
 mod hyper_stack;
+mod observability;
 mod outage;
 mod readiness;
 mod tonic_stack;

@@ -109,6 +109,19 @@ async fn requests_get_503_while_the_backend_is_down_if_the_rule_says_so() {
     assert_eq!(calls.load(Ordering::Relaxed), 0);
 }
 
+#[tokio::test]
+async fn a_grpc_call_gets_unavailable_while_the_backend_is_down_if_the_rule_says_so() {
+    let backend = faulty();
+    let (service, _) = limited(&backend, Outage::Deny);
+    backend.go_down();
+    let mut call = request(Method::POST, "/pkg.Service/Method");
+    call.headers_mut()
+        .insert("content-type", "application/grpc".parse().unwrap());
+    let Ok(response) = service.oneshot(call).await;
+    assert_eq!(response.headers()["grpc-status"], "14");
+    assert_eq!(response.headers()["grpc-retry-pushback-ms"], "1000");
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_five_failures_the_breaker_spares_the_backend_and_recovers_by_itself() {
     let backend = faulty();

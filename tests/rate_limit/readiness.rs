@@ -12,7 +12,11 @@ use std::{
 
 use axum::body::Body;
 use http::{Method, Request, Response, StatusCode};
-use tower::{Layer as _, Service, ServiceExt as _, buffer::Buffer, limit::ConcurrencyLimit};
+use tower::{
+    Layer as _, Service, ServiceExt as _,
+    buffer::Buffer,
+    limit::{ConcurrencyLimit, GlobalConcurrencyLimitLayer},
+};
 use tower_stash::{
     backend::MemoryBackend,
     policy::{KeyExtractor as _, header},
@@ -105,5 +109,25 @@ async fn a_denied_or_dropped_request_gives_its_permit_back() {
         drop(service.ready().await.unwrap().call(keyed()));
     }
     let free = tokio::time::timeout(Duration::from_secs(5), service.ready()).await;
+    assert!(free.expect("the permit is free").is_ok());
+}
+
+#[tokio::test]
+async fn a_request_without_its_key_gives_its_permit_back() {
+    let quota = Quota::sliding(1, Duration::from_secs(60));
+    let rule = RateLimitRule::new("one", header("x-key").or_reject(), [("minute", quota)]).unwrap();
+    let layer = RateLimitLayer::new(MemoryBackend::new(), rule).unwrap();
+    let one_permit = GlobalConcurrencyLimitLayer::new(1);
+    let mut idle = layer.layer(one_permit.layer(Strict::default()));
+    let mut other = layer.layer(one_permit.layer(Strict::default()));
+    let response = idle
+        .ready()
+        .await
+        .unwrap()
+        .call(request(Method::GET, "/"))
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    let free = tokio::time::timeout(Duration::from_secs(5), other.ready()).await;
     assert!(free.expect("the permit is free").is_ok());
 }

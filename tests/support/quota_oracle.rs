@@ -43,6 +43,7 @@ pub(crate) fn quotas() -> impl Strategy<Value = Quota> {
         .prop_map(Duration::from_millis);
     (0..4_u8, 1..=20_u64, window, 1..=3_u32, 0..60_000_u64).prop_map(
         |(kind, limit, window, weight, offset)| {
+            let limit = limit.max(u64::from(weight));
             let quota = match kind {
                 0 => Quota::sliding(limit, window),
                 1 => Quota::counter(limit, window),
@@ -129,11 +130,7 @@ fn check(
     decision: &Decision,
 ) -> Result<(), TestCaseError> {
     let millis = now.as_millis();
-    let fitting = |cost: u64| {
-        oracle
-            .iter()
-            .all(|limit| limit.fits(millis, cost * u64::from(limit.quota.weight())))
-    };
+    let fitting = |cost: u64| oracle.iter().all(|limit| limit.fits(millis, cost));
     let taken = match step.take {
         Take::All => {
             if fitting(step.cost) {
@@ -162,7 +159,7 @@ fn check(
         Take::UpTo => 1,
     };
     for (limit, state) in oracle.iter_mut().zip(&decision.limits) {
-        limit.hit(millis, taken * u64::from(limit.quota.weight()));
+        limit.hit(millis, taken);
         prop_assert_eq!(
             state.remaining,
             limit.remaining(millis),
@@ -171,7 +168,7 @@ fn check(
         );
         prop_assert_eq!(
             state.retry,
-            limit.retry(millis, asked * u64::from(limit.quota.weight())),
+            limit.retry(millis, asked),
             "retry of {:?}",
             limit
         );
@@ -196,10 +193,15 @@ impl Admitted {
         u64::try_from(self.quota.window().as_millis()).expect("a short window")
     }
 
-    fn hit(&mut self, now: u64, units: u64) {
-        if units > 0 {
-            self.hits.push((now, units));
+    fn hit(&mut self, now: u64, cost: u64) {
+        if cost > 0 {
+            self.hits.push((now, self.units(cost)));
         }
+    }
+
+    /// What a call of this cost counts.
+    fn units(&self, cost: u64) -> u64 {
+        cost * u64::from(self.quota.weight())
     }
 
     /// Units admitted at times of which this holds.
@@ -211,7 +213,8 @@ impl Admitted {
             .sum()
     }
 
-    fn fits(&self, now: u64, units: u64) -> bool {
+    fn fits(&self, now: u64, cost: u64) -> bool {
+        let units = self.units(cost);
         let window = self.window();
         let limit = self.quota.limit();
         match self.quota.algorithm() {
@@ -248,25 +251,27 @@ impl Admitted {
         start.filter(|start| now < start + self.window())
     }
 
+    /// How many calls of cost one fit.
     fn remaining(&self, now: u64) -> u64 {
-        (0..=self.quota.limit())
+        let calls = 0..=self.quota.limit();
+        calls
             .rev()
-            .find(|units| self.fits(now, *units))
+            .find(|calls| self.fits(now, *calls))
             .unwrap_or(0)
     }
 
     /// The first millisecond at which it fits, found by bisection: waiting never makes less fit.
-    fn retry(&self, now: u64, units: u64) -> Retry {
-        if units > self.quota.limit() {
+    fn retry(&self, now: u64, cost: u64) -> Retry {
+        if self.units(cost) > self.quota.limit() {
             return Retry::Never;
         }
-        if self.fits(now, units) {
+        if self.fits(now, cost) {
             return Retry::Now;
         }
         let (mut denied, mut admitted) = (0, 3 * self.window());
         while admitted - denied > 1 {
             let middle = u64::midpoint(denied, admitted);
-            if self.fits(now + middle, units) {
+            if self.fits(now + middle, cost) {
                 admitted = middle;
             } else {
                 denied = middle;

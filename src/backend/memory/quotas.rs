@@ -12,6 +12,7 @@ use crate::{
 
 impl Quotas for MemoryBackend {
     async fn acquire(&self, request: &Acquire) -> Result<Decision> {
+        request.check()?;
         self.inner
             .store
             .write(&request.subject, TOO_LARGE, |shard, now| {

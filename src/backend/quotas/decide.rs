@@ -230,9 +230,9 @@ impl Reading<'_> {
 
     /// What a caller is told who asks for this cost.
     fn report(&self, quota: &Quota, cost: u64, mark: u64) -> LimitState {
-        let remaining = self.remaining();
+        let remaining = self.remaining() / u64::from(quota.weight());
         let retry = self.retry(quota, quota.weighed(cost));
-        let reset = match self.retry(quota, remaining + 1) {
+        let reset = match self.retry(quota, quota.weighed(remaining + 1)) {
             Retry::After(wait) => Some(wait),
             Retry::Now | Retry::Never => None,
         };

@@ -35,6 +35,13 @@ impl Limit {
         &self.quota
     }
 
+    /// Whether hits of one are hits of the other: all but the size is the same.
+    pub(super) fn shares_counter_with(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.quota.algorithm == other.quota.algorithm
+            && self.quota.window == other.quota.window
+    }
+
     /// Which counter of a subject this is, as key-safe text: algorithm, window in milliseconds,
     /// offset, and the name's digest in hexadecimal. A backend stores each counter under a name of its own.
     #[must_use]

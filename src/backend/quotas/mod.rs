@@ -16,7 +16,7 @@ pub use self::{
     limit::Limit,
     quota::{Algorithm, Quota},
 };
-use super::Result;
+use super::{BackendError, BackendErrorKind, Result};
 use crate::{clock::Timestamp, key::Key};
 
 /// Counts costs against limits, all of them or none.
@@ -29,8 +29,11 @@ use crate::{clock::Timestamp, key::Key};
 /// * No limit admits more than [`Algorithm`] says, whatever runs concurrently.
 /// * [`LimitState::retry`] is sufficient and minimal: nobody else coming, the same call is admitted after that
 ///   wait and not before. It is [`Retry::Never`] only if the cost is above the limit.
-/// * State that lies ahead of the clock by more than the window counts as empty: a clock that
-///   stepped back locks nobody out for longer than the step, nor for longer than two windows.
+/// * State that lies ahead of the clock by more than a window counts as empty, as long as it does: a
+///   clock that stepped back by more locks nobody out. One that stepped back by less than a window
+///   makes waits longer by as much.
+/// * A call that names one counter twice, or more than [`Acquire::MAX_LIMITS`] limits, is
+///   [`InvalidInput`](super::BackendErrorKind::InvalidInput): see [`Acquire::check`].
 ///
 /// Errors and cancel safety are those of [`KeyValue`](super::KeyValue). A denial is not an error.
 pub trait Quotas: Send + Sync + 'static {
@@ -63,6 +66,15 @@ pub struct Acquire {
 impl Acquire {
     /// The most limits that one call decides.
     pub const MAX_LIMITS: usize = 8;
+
+    /// Whether a backend can decide this: each counter once, and not too many of them.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](super::BackendErrorKind::InvalidInput).
+    pub fn check(&self) -> Result<()> {
+        check(&self.limits)
+    }
 
     /// Takes a cost of one, all or nothing.
     pub fn new(subject: Key, limits: impl Into<Arc<[Limit]>>) -> Self {
@@ -162,8 +174,7 @@ impl Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LimitState {
-    /// How much more it would admit now, in the limit's own units: a call counts its cost times the
-    /// quota's weight.
+    /// How many calls of cost one it would admit now, were it alone.
     pub remaining: u64,
     /// How long to wait until it admits the cost that was asked for; [`Retry::Now`] if it did.
     pub retry: Retry,
@@ -209,4 +220,21 @@ pub struct Receipt {
     pub taken: u64,
     /// [`LimitState::mark`] of each.
     pub marks: Vec<u64>,
+}
+
+fn check(limits: &[Limit]) -> Result<()> {
+    let twice = |(index, limit): (usize, &Limit)| {
+        let before = limits.iter().take(index);
+        before
+            .into_iter()
+            .any(|other| other.shares_counter_with(limit))
+    };
+    let complaint = if limits.len() > Acquire::MAX_LIMITS {
+        "take from more than 8 limits in one call; split them"
+    } else if limits.iter().enumerate().any(twice) {
+        "take twice from one counter in one call; give each limit a name of its own"
+    } else {
+        return Ok(());
+    };
+    Err(BackendError::new(BackendErrorKind::InvalidInput, complaint))
 }

@@ -150,6 +150,11 @@ impl Quota {
         self.weight
     }
 
+    /// How many calls of cost one it admits in a window.
+    pub(crate) fn calls(&self) -> u64 {
+        self.limit / u64::from(self.weight)
+    }
+
     /// What a call of this cost counts here.
     pub(crate) const fn weighed(&self, cost: u64) -> u64 {
         cost.saturating_mul(self.weight as u64)
@@ -205,13 +210,17 @@ impl Quota {
                 "a weight of 0 counts nothing; write 1 or more, or leave the limit out".into(),
             );
         }
+        if u64::from(weight) > limit {
+            return Err(format!(
+                "a weight of {weight} never fits a limit of {limit}; write a larger limit"
+            ));
+        }
         match algorithm {
             Algorithm::Log if limit > MAX_LOG => Err(format!(
                 "an exact sliding window remembers every hit, so its limit is at most {MAX_LOG}; \
                  write Quota::counter({limit}, ..) or Quota::fixed({limit}, ..)"
             )),
-            Algorithm::Counter | Algorithm::Fixed | Algorithm::FixedAligned { .. }
-                if limit.saturating_mul(self.window_millis()) >= EXACT =>
+            Algorithm::Counter if limit.saturating_mul(self.window_millis()) >= EXACT =>
             {
                 Err("limit × window in milliseconds must stay below 2^51; write a smaller limit over a shorter window".into())
             }

@@ -5,7 +5,8 @@
 --       then for each limit: algorithm (l log, c counter, f fixed, a aligned), limit N, window W in ms,
 --       offset in ms, weight
 -- Reply admitted 0 or 1; taken; time in µs; counters found unreadable;
---       then for each limit: remaining; retry in µs (0 now, -1 never); reset in µs (-1 none); mark
+--       then for each limit: calls of cost 1 remaining; retry in µs (0 now, -1 never);
+--       reset in µs (-1 none); mark
 --
 -- src/backend/quotas does the same in Rust, rule for rule. All numbers are integers below 2^53.
 
@@ -35,8 +36,10 @@ local function state(key, pattern)
   return tonumber(a), tonumber(b), tonumber(c)
 end
 
-local function store(key, value, ends, window)
-  redis.call('SET', key, value, 'PX', integer(math.max(1, math.min(ends - now, 2 * window))))
+-- A time to live until the state's own end, which decides, and a second more; but no longer than it
+-- may count after a step back of the clock.
+local function ttl(ends, longest)
+  return integer(math.min(ends - now, longest) + 1000)
 end
 
 -- Each algorithm: read(limit) brings its counter to the present, remaining(limit), wait(limit, units)
@@ -68,7 +71,8 @@ end
 
 function fixed.take(l, units)
   l.count, l.mark = l.count + units, l.start
-  store(l.key, 'f1:' .. integer(l.start) .. ':' .. integer(l.count), l.start + l.window, l.window)
+  local value = 'f1:' .. integer(l.start) .. ':' .. integer(l.count)
+  redis.call('SET', l.key, value, 'PX', ttl(l.start + l.window, 2 * l.window))
 end
 
 local counter = {}
@@ -105,7 +109,7 @@ end
 function counter.take(l, units)
   l.current, l.mark = l.current + units, l.index
   local value = 'c1:' .. integer(l.index) .. ':' .. integer(l.current) .. ':' .. integer(l.previous)
-  store(l.key, value, (l.index + 2) * l.window, l.window)
+  redis.call('SET', l.key, value, 'PX', ttl((l.index + 2) * l.window, 3 * l.window))
 end
 
 -- A list of times, newest first.
@@ -159,7 +163,7 @@ function log.take(l, units)
   end
   l.live = l.live + units
   l.newest = l.mark
-  redis.call('PEXPIRE', l.key, integer(math.min(l.mark + l.window - now, 2 * l.window)))
+  redis.call('PEXPIRE', l.key, ttl(l.mark + l.window, 2 * l.window))
 end
 
 local algorithms = { f = fixed, a = fixed, c = counter, l = log }
@@ -212,11 +216,10 @@ for _, l in ipairs(limits) do
     l.counts.take(l, taken * l.weight)
     l.remaining = l.counts.remaining(l)
   end
-  local reset = -1
-  if l.remaining < l.limit then reset = retry(l, l.remaining + 1) end
-  reply[#reply + 1] = l.remaining
+  local calls = math.floor(l.remaining / l.weight)
+  reply[#reply + 1] = calls
   reply[#reply + 1] = retry(l, asked * l.weight)
-  reply[#reply + 1] = reset
+  reply[#reply + 1] = retry(l, (calls + 1) * l.weight)
   reply[#reply + 1] = l.mark
 end
 reply[4] = unreadable

@@ -24,7 +24,7 @@ static COUNTERS: WarnSite = WarnSite::new("redis: acquire");
 
 impl Quotas for RedisBackend {
     async fn acquire(&self, request: &Acquire) -> Result<Decision> {
-        check_limits(ACQUIRE_QUOTA, &request.limits)?;
+        request.check()?;
         let home = self.name(&request.subject);
         let mut arguments = Vec::with_capacity(3 + 5 * request.limits.len());
         arguments.push(self.quota_now());
@@ -63,7 +63,6 @@ impl Quotas for RedisBackend {
     }
 
     async fn refund(&self, receipt: &Receipt) -> Result<()> {
-        check_limits(REFUND_QUOTA, &receipt.limits)?;
         if receipt.marks.len() != receipt.limits.len() {
             return Err(BackendError::new(
                 BackendErrorKind::InvalidInput,
@@ -105,19 +104,6 @@ impl RedisBackend {
             None => Value::from_static_str(""),
         }
     }
-}
-
-fn check_limits(attempted: &'static str, limits: &[Limit]) -> Result<()> {
-    if limits.len() <= Acquire::MAX_LIMITS {
-        return Ok(());
-    }
-    Err(BackendError::new(
-        BackendErrorKind::InvalidInput,
-        format!(
-            "{attempted}: one call has at most {} limits",
-            Acquire::MAX_LIMITS
-        ),
-    ))
 }
 
 /// The keys of a subject's counters; its hash tag keeps them in one slot.

@@ -38,7 +38,8 @@ function refund.c(key, units, mark)
 end
 
 function refund.l(key, units, mark)
-  redis.call('LREM', key, integer(units), mark)
+  -- LREM takes 0 to mean all.
+  if units > 0 then redis.call('LREM', key, integer(units), mark) end
 end
 
 local taken = tonumber(ARGV[1])

@@ -138,6 +138,7 @@ fn quota_calls() -> impl Strategy<Value = Vec<QuotaCall>> {
 /// memory, and still there on a Redis whose own clock did not move.
 fn hourly_quotas() -> impl Strategy<Value = Vec<Quota>> {
     let quota = (0..4_u8, 1..=20_u64, 1..=3_u32).prop_map(|(kind, limit, weight)| {
+        let limit = limit.max(u64::from(weight));
         let quota = match kind {
             0 => Quota::sliding(limit, HOUR),
             1 => Quota::counter(limit, HOUR),
