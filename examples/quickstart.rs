@@ -84,7 +84,7 @@ async fn ctrl_c() {
 
 fn tell_what_to_try(address: SocketAddr, on_redis: bool) {
     let backend = if on_redis {
-        "Redis: start another one with PORT set, and they share one limit"
+        "Redis: start another one with the same REDIS_URL and another PORT, and they share one limit"
     } else {
         "memory"
     };

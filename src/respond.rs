@@ -194,7 +194,12 @@ pub(crate) fn whole_seconds(duration: Duration) -> u64 {
 
 /// Writes the response to a rejected request.
 ///
-/// `B` is the body type of the service that the layer wraps.
+/// `B` is the body type of the service that the layer wraps. A closure needs its types written out:
+/// `|rejection: &Rejection, request: &Parts| …`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot answer with the body `{B}`",
+    note = "a tonic server needs `.with_respond(GrpcStatus)`; elsewhere write a closure `|rejection: &Rejection, request: &Parts| -> Response<{B}>`"
+)]
 pub trait Respond<B>: Send + Sync + 'static {
     /// The response that tells the sender of this request what is wrong with it.
     fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<B>;
@@ -211,7 +216,6 @@ where
 
 /// Answers with `application/problem+json` (RFC 9457), and gRPC calls with a gRPC status.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct ProblemDetails;
 
 impl<B: From<Bytes> + Default> Respond<B> for ProblemDetails {
@@ -226,7 +230,6 @@ impl<B: From<Bytes> + Default> Respond<B> for ProblemDetails {
 
 /// Answers with the rejection's title as `text/plain`.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct PlainText;
 
 impl<B: From<Bytes> + Default> Respond<B> for PlainText {
@@ -242,7 +245,6 @@ impl<B: From<Bytes> + Default> Respond<B> for PlainText {
 
 /// Answers with a gRPC status, whatever the request is; for services whose body cannot be made from bytes.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct GrpcStatus;
 
 impl<B: Default> Respond<B> for GrpcStatus {

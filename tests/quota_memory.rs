@@ -98,7 +98,7 @@ proptest! {
             let decision = acquire().await;
             if let Retry::After(wait) = decision.retry() {
                 prop_assert!(wait <= longest, "told to wait {:?}", wait);
-                memory.clock.advance(wait - Duration::from_millis(1));
+                memory.clock.advance(wait.saturating_sub(Duration::from_millis(1)));
                 prop_assert!(!acquire().await.admitted, "a shorter wait was enough");
                 memory.clock.advance(Duration::from_millis(1));
                 prop_assert!(acquire().await.admitted, "the wait was not enough");

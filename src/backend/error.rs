@@ -10,7 +10,6 @@ type Source = Box<dyn Error + Send + Sync>;
 /// A call to a backend that brought no answer.
 ///
 /// The message says what was attempted. It never contains keys, values or anything a client sent.
-#[derive(Debug)]
 pub struct BackendError {
     kind: BackendErrorKind,
     attempted: Cow<'static, str>,
@@ -125,6 +124,17 @@ impl BackendError {
 impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "could not {}", self.attempted)
+    }
+}
+
+/// Shows message, kind and cause, because `fn main() -> Result<(), Box<dyn Error>>` prints this form.
+impl fmt::Debug for BackendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} ({})", self.kind.as_str())?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -237,7 +237,7 @@ async fn head_is_answered_without_a_body() {
 #[tokio::test]
 async fn plain_text_and_closures_answer_in_their_own_way() {
     let (layer, _) = layer(&[("minute", Quota::per_minute(1))]);
-    let plain = limited(&layer.clone().with_respond(PlainText::default()));
+    let plain = limited(&layer.clone().with_respond(PlainText));
     get(&plain).await;
     let denied = get(&plain).await;
     assert_eq!(
@@ -295,7 +295,7 @@ async fn a_grpc_call_gets_a_status_and_no_body_from_the_default_answer() {
 #[tokio::test]
 async fn a_grpc_answer_to_what_is_no_grpc_call_is_still_grpc() {
     let (layer, _) = layer(&[("minute", Quota::per_minute(1))]);
-    let service = limited(&layer.with_respond(GrpcStatus::default()));
+    let service = limited(&layer.with_respond(GrpcStatus));
     get(&service).await;
     let mut page = request(Method::POST, "/");
     page.headers_mut()

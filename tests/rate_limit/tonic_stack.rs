@@ -19,7 +19,7 @@ use tower_stash::{
 async fn limited_health_service(policy: Routes<RateLimitRule>) -> HealthClient<Channel> {
     let layer = RateLimitLayer::new(MemoryBackend::new(), policy)
         .expect("a valid layer")
-        .with_respond(GrpcStatus::default());
+        .with_respond(GrpcStatus);
     let (_, health) = tonic_health::server::health_reporter();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");

@@ -39,6 +39,7 @@ fn main() -> io::Result<ExitCode> {
         suites::adopted::trials(&bed),
         suites::conformance::trials(&bed),
         suites::connecting::trials(&bed),
+        suites::counters::trials(&bed),
         suites::differential::trials(&bed),
         suites::outage::trials(&bed),
         suites::quickstart::trials(&bed),

@@ -3,6 +3,7 @@
 pub(crate) mod adopted;
 pub(crate) mod conformance;
 pub(crate) mod connecting;
+pub(crate) mod counters;
 pub(crate) mod differential;
 pub(crate) mod harness;
 pub(crate) mod outage;

@@ -161,7 +161,7 @@ async fn every_call_is_one_command(_: &Servers) -> Result<()> {
     assert_eq!(sent.await?.values().sum::<u64>(), 1);
 
     let index = key("index");
-    let deadline = SystemClock::default().now() + MINUTE;
+    let deadline = SystemClock.now() + MINUTE;
     let sent = commands(&server, async {
         Ok(backend.add(&index, Bytes::from("m"), deadline).await?)
     });
@@ -212,11 +212,7 @@ async fn every_key_has_a_time_to_live(_: &Servers) -> Result<()> {
         )
         .await?;
     backend
-        .add(
-            &key("index"),
-            Bytes::from("m"),
-            SystemClock::default().now() + MINUTE,
-        )
+        .add(&key("index"), Bytes::from("m"), SystemClock.now() + MINUTE)
         .await?;
     let immortal = "local immortal = {} \
         for _, key in ipairs(redis.call('KEYS', '*')) do \
