@@ -1,0 +1,239 @@
+//! The web server: one route for each thing that is compared.
+#![expect(
+    clippy::disallowed_types,
+    reason = "what a handler would do without the layer it does with the Redis client"
+)]
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::StatusCode,
+    routing::get,
+};
+use fred::{
+    clients::Client,
+    interfaces::ClientLike as _,
+    types::{
+        Builder, ClusterHash, CustomCommand, Resp3Frame, RespVersion, Value,
+        config::{Config, Options, ReconnectPolicy},
+    },
+};
+use tower_stash::{
+    backend::{Acquire, Limit, Quota, Quotas as _, RedisBackend},
+    key::{Key, KeyParts},
+    policy::{KeyExtractor as _, header},
+    rate_limit::{RateLimitLayer, RateLimitRule},
+};
+
+use crate::servers::{Result, standalone::Server};
+
+/// What every handler answers.
+pub(crate) const BODY: &str = "within the limit";
+
+/// What a request does before it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// Nothing.
+    Axum,
+    /// One GET in the handler.
+    Get,
+    /// One EVALSHA of a script that does nothing, in the handler.
+    Script,
+    /// One EVALSHA of the script behind `RedisBackend::acquire`, with its arguments, in the handler.
+    Acquire,
+    /// One `RedisBackend::acquire` in the handler.
+    Backend,
+    /// The handler of [`Axum`](Self::Axum) behind the layer.
+    Layer,
+}
+
+impl Route {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Axum,
+        Self::Get,
+        Self::Script,
+        Self::Acquire,
+        Self::Backend,
+        Self::Layer,
+    ];
+
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::Axum => "/axum",
+            Self::Get => "/get",
+            Self::Script => "/script",
+            Self::Acquire => "/acquire",
+            Self::Backend => "/backend",
+            Self::Layer => "/layer",
+        }
+    }
+
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Axum => "axum alone",
+            Self::Get => "fred GET",
+            Self::Script => "fred EVALSHA, empty",
+            Self::Acquire => "fred EVALSHA, acquire",
+            Self::Backend => "RedisBackend",
+            Self::Layer => "RateLimitLayer",
+        }
+    }
+}
+
+/// One client and one limit, which all routes use.
+#[derive(Clone)]
+pub(crate) struct App {
+    client: Client,
+    backend: RedisBackend,
+    limits: Arc<[Limit]>,
+    counter: Arc<str>,
+    /// Digests by which the server knows the scripts.
+    acquire: Arc<str>,
+    empty: Arc<str>,
+}
+
+impl App {
+    pub(crate) async fn start(server: &Server) -> Result<Self> {
+        let client = client(&server.url())?;
+        client.init().await?;
+        let limit = Limit::new(("api", "burst"), QUOTA)?;
+        Ok(Self {
+            backend: RedisBackend::from_client(client.clone())?,
+            client,
+            limits: [limit].into(),
+            counter: limit.counter_name().into(),
+            acquire: load(server, ACQUIRE).await?,
+            empty: load(server, "return 1").await?,
+        })
+    }
+
+    pub(crate) fn backend(&self) -> &RedisBackend {
+        &self.backend
+    }
+
+    pub(crate) fn router(&self) -> Result<Router> {
+        let subject = header("x-client").or_reject();
+        let rule = RateLimitRule::new("api", subject, [("burst", QUOTA)])?;
+        let layer = RateLimitLayer::new(self.backend.clone(), rule)?;
+        Ok(Router::new()
+            .route(Route::Layer.path(), get(answer).layer(layer))
+            .route(Route::Axum.path(), get(answer))
+            .route(Route::Get.path(), get(ask_get))
+            .route(Route::Script.path(), get(ask_empty))
+            .route(Route::Acquire.path(), get(ask_acquire))
+            .route(Route::Backend.path(), get(ask_backend))
+            .with_state(self.clone()))
+    }
+
+    pub(crate) async fn close(self) {
+        self.backend.close().await;
+        let _ = self.client.quit().await;
+    }
+
+    /// Sends a command as the backend does: see `src/backend/redis/line.rs`.
+    pub(crate) async fn send(
+        &self,
+        name: &'static str,
+        key: &str,
+        args: Vec<Value>,
+    ) -> Result<Resp3Frame, StatusCode> {
+        let options = Options {
+            timeout: Some(Duration::from_millis(250)),
+            max_attempts: Some(1),
+            fail_fast: true,
+            ..Options::default()
+        };
+        let command = CustomCommand::new_static(name, ClusterHash::from(key), false);
+        let client = self.client.with_options(&options);
+        match client.custom_raw(command, args).await {
+            Ok(Resp3Frame::SimpleError { .. } | Resp3Frame::BlobError { .. }) | Err(_) => {
+                Err(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+            Ok(frame) => Ok(frame),
+        }
+    }
+}
+
+async fn answer() -> &'static str {
+    BODY
+}
+
+async fn ask_get(State(app): State<App>, request: Request) -> Result<&'static str, StatusCode> {
+    let key = format!("get:{{{}}}", client_of(&request)?);
+    app.send("GET", &key, vec![key.clone().into()]).await?;
+    Ok(BODY)
+}
+
+async fn ask_empty(State(app): State<App>, request: Request) -> Result<&'static str, StatusCode> {
+    let key = format!("empty:{{{}}}", client_of(&request)?);
+    let args = vec![(&*app.empty).into(), 1.into(), key.clone().into()];
+    app.send("EVALSHA", &key, args).await?;
+    Ok(BODY)
+}
+
+async fn ask_acquire(State(app): State<App>, request: Request) -> Result<&'static str, StatusCode> {
+    let key = format!("bare:{{{}}}:{}", client_of(&request)?, app.counter);
+    let mut args: Vec<Value> = vec![(&*app.acquire).into(), 1.into(), key.clone().into()];
+    args.extend([
+        Value::from_static_str(""),
+        Value::from_static_str("all"),
+        1.into(),
+    ]);
+    args.extend([
+        Value::from_static_str("l"),
+        LIMIT.into(),
+        WINDOW_MILLIS.into(),
+        0.into(),
+        1.into(),
+    ]);
+    app.send("EVALSHA", &key, args).await?;
+    Ok(BODY)
+}
+
+async fn ask_backend(State(app): State<App>, request: Request) -> Result<&'static str, StatusCode> {
+    let subject = Key::custom("bench", &KeyParts::new().with(client_of(&request)?));
+    let request = Acquire::new(subject, Arc::clone(&app.limits));
+    match app.backend.acquire(&request).await {
+        Ok(decision) if decision.admitted => Ok(BODY),
+        _ => Err(StatusCode::TOO_MANY_REQUESTS),
+    }
+}
+
+fn client_of(request: &Request) -> Result<&str, StatusCode> {
+    let client = request
+        .headers()
+        .get("x-client")
+        .and_then(|client| client.to_str().ok());
+    client.ok_or(StatusCode::BAD_REQUEST)
+}
+
+/// A client with the settings of `RedisBackend::connect`.
+fn client(url: &str) -> Result<Client> {
+    let mut config = Config::from_url(url)?;
+    config.version = RespVersion::RESP3;
+    let mut builder = Builder::from_config(config);
+    builder
+        .set_policy(ReconnectPolicy::new_exponential(0, 100, 5_000, 2))
+        .with_performance_config(|performance| {
+            performance.default_command_timeout = Duration::from_millis(500);
+        })
+        .with_connection_config(|connection| {
+            connection.max_command_attempts = 3;
+            connection.max_command_buffer_len = 0;
+            connection.tcp.nodelay = Some(true);
+        });
+    Ok(builder.build()?)
+}
+
+async fn load(server: &Server, script: &str) -> Result<Arc<str>> {
+    let digest = server.call(&["SCRIPT", "LOAD", script]).await?;
+    Ok(digest.to_string().into())
+}
+
+const ACQUIRE: &str = include_str!("../../src/backend/redis/acquire.lua");
+
+const LIMIT: i64 = 1_000;
+const WINDOW_MILLIS: i64 = 1_000;
+const QUOTA: Quota = Quota::sliding(1_000, Duration::from_secs(1));
