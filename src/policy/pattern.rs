@@ -22,19 +22,21 @@ enum Segment {
     },
 }
 
-/// A path as something may read it on its way to a handler.
+/// A path in one of the forms in which something may read it on its way to a handler.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Reading<'a> {
-    /// As axum's router reads a path.
-    Exact(&'a str),
+pub(super) enum PathForm<'a> {
+    /// As axum's router reads it, byte for byte.
+    Plain(&'a str),
+    /// As a handler gets it: divided where axum's router divides it, then percent-decoded.
+    Decoded(&'a str),
     /// As a lenient reader does: an encoded slash divides, empty and `.` segments are left out.
     Lenient(&'a str),
     /// Not a path but the pattern of the route that axum chose.
     Route(&'a str),
 }
 
-impl<'a> Reading<'a> {
-    /// The lenient reading of a path where it differs from the exact one.
+impl<'a> PathForm<'a> {
+    /// The lenient form of a path where it differs from the decoded one.
     pub(super) fn lenient(path: &'a str) -> Option<Self> {
         let untidy =
             path.ends_with('/') || path.contains('%') || path.contains("//") || path.contains("/.");
@@ -68,31 +70,49 @@ impl Pattern {
         })
     }
 
-    /// Whether this pattern covers a path that is read so.
-    pub(super) fn covers(&self, reading: Reading<'_>) -> bool {
-        match reading {
-            Reading::Exact(path) => self.covers_segments(split(path), Segment::covers),
-            Reading::Lenient(path) => {
+    /// Whether this pattern covers a path in this form.
+    pub(super) fn covers(&self, form: PathForm<'_>) -> bool {
+        match form {
+            PathForm::Plain(path) => {
+                self.covers_segments(split(path), Segment::covers_plain, |_| false)
+            }
+            PathForm::Decoded(path) => {
+                self.covers_segments(split(path), Segment::covers_decoded, Segment::takes_nothing)
+            }
+            PathForm::Lenient(path) => {
                 let segments = split(path)
                     .flat_map(|segment| segment.split("%2F"))
                     .flat_map(|segment| segment.split("%2f"))
                     .filter(|segment| !matches!(*segment, "" | "." | "%2E" | "%2e"));
-                self.covers_segments(segments, Segment::covers)
+                self.covers_segments(segments, Segment::covers_decoded, Segment::takes_nothing)
             }
-            Reading::Route(route) => self.covers_segments(split(route), Segment::covers_route),
+            PathForm::Route(route) => self.covers_segments(
+                route_segments(route),
+                Segment::covers_route,
+                Segment::takes_nothing,
+            ),
         }
+    }
+
+    /// Whether this is the pattern of a route of axum's without `{*name}`, whatever its parameters
+    /// are called.
+    pub(super) fn is_route(&self, route: &str) -> bool {
+        let mut segments = route_segments(route);
+        let same = |own: &Segment| segments.next().is_some_and(|segment| own.is_route(segment));
+        self.segments.iter().all(same) && segments.next().is_none()
     }
 
     fn covers_segments<'a>(
         &self,
         segments: impl Iterator<Item = &'a str>,
         covers: impl Fn(&Segment, &str, bool) -> bool,
+        takes_nothing: impl Fn(&Segment) -> bool,
     ) -> bool {
         let mut segments = segments.peekable();
         for want in &self.segments {
             let covered = match segments.next() {
                 Some(segment) => covers(want, segment, segments.peek().is_none()),
-                None => want.takes_nothing(),
+                None => takes_nothing(want),
             };
             if !covered {
                 return false;
@@ -168,24 +188,48 @@ impl Segment {
         })
     }
 
-    /// Whether this covers one segment of a path. As in axum's router, a parameter may be empty in the
-    /// middle of a path, not at its end.
-    fn covers(&self, segment: &str, is_last: bool) -> bool {
-        let mut bytes = decoded(segment);
-        let mut begins_with = |prefix: &[u8]| prefix.iter().all(|byte| bytes.next() == Some(*byte));
-        match self {
-            Self::Literal(literal) => begins_with(literal) && bytes.next().is_none(),
-            Self::Parameter { prefix } => {
-                begins_with(prefix) && (!is_last || bytes.next().is_some())
-            }
-            Self::Rest { prefix } => begins_with(prefix),
-        }
+    /// Whether this covers one segment of a path as axum's router has it: `{*name}` takes at least
+    /// something, and a parameter may be empty in the middle of a path, not at its end.
+    fn covers_plain(&self, segment: &str, is_last: bool) -> bool {
+        let takes_nothing = self.is_rest() && is_last && segment.len() == self.prefix().len();
+        !takes_nothing && self.covers(segment.bytes(), is_last)
+    }
+
+    fn covers_decoded(&self, segment: &str, is_last: bool) -> bool {
+        self.covers(decoded(segment), is_last)
     }
 
     /// Whether this covers whatever a segment of axum's pattern covers.
     fn covers_route(&self, segment: &str, is_last: bool) -> bool {
         let is_wider = segment.contains("{*") && !self.is_rest();
-        !is_wider && self.covers(segment, is_last)
+        !is_wider && self.covers(decoded(segment), is_last)
+    }
+
+    fn covers(&self, mut bytes: impl Iterator<Item = u8>, is_last: bool) -> bool {
+        let begins = self.prefix().iter().all(|byte| bytes.next() == Some(*byte));
+        begins
+            && match self {
+                Self::Literal(_) => bytes.next().is_none(),
+                Self::Parameter { .. } => !is_last || bytes.next().is_some(),
+                Self::Rest { .. } => true,
+            }
+    }
+
+    fn is_route(&self, segment: &str) -> bool {
+        let prefix = segment.split_once('{').map(|(prefix, _)| prefix);
+        let same = |text: &str| decoded(text).eq(self.prefix().iter().copied());
+        match self {
+            Self::Literal(_) => prefix.is_none() && same(segment),
+            Self::Parameter { .. } => prefix.is_some_and(same),
+            Self::Rest { .. } => false,
+        }
+    }
+
+    /// The literal text that it begins with, or is.
+    fn prefix(&self) -> &[u8] {
+        match self {
+            Self::Literal(prefix) | Self::Parameter { prefix } | Self::Rest { prefix } => prefix,
+        }
     }
 
     fn is_rest(&self) -> bool {
@@ -212,6 +256,11 @@ fn split(path: &str) -> impl Iterator<Item = &str> {
     let segments = relative.split('/');
     // "/" has no segment, rather than an empty one.
     segments.skip(usize::from(relative.is_empty()))
+}
+
+/// The segments of a pattern of axum's, as [`Pattern::parse`] divides one.
+fn route_segments(route: &str) -> impl Iterator<Item = &str> {
+    route.split('/').filter(|segment| !segment.is_empty())
 }
 
 /// The bytes that percent-encoded text stands for; a `%` that begins no escape stands for itself.
@@ -251,8 +300,8 @@ mod tests {
 
     fn covers(text: &str, path: &str) -> bool {
         let pattern = pattern(text);
-        pattern.covers(Reading::Exact(path))
-            || Reading::lenient(path).is_some_and(|reading| pattern.covers(reading))
+        pattern.covers(PathForm::Decoded(path))
+            || PathForm::lenient(path).is_some_and(|form| pattern.covers(form))
     }
 
     fn advice(text: &str) -> String {
@@ -319,12 +368,28 @@ mod tests {
 
     #[test]
     fn a_route_is_covered_by_a_pattern_as_wide() {
-        let covers = |text, route| pattern(text).covers(Reading::Route(route));
+        let covers = |text, route| pattern(text).covers(PathForm::Route(route));
         assert!(covers("/users/{id}", "/users/{user_id}"));
         assert!(covers("/api/{*rest}", "/api/users/{id}"));
         assert!(covers("/api/{*rest}", "/api/{*path}"));
         assert!(!covers("/api/{version}", "/api/{*path}"));
         assert!(!covers("/users/me", "/users/{id}"));
+    }
+
+    #[test]
+    fn a_route_is_known_by_its_shape() {
+        let is = |text, route| pattern(text).is_route(route);
+        assert!(is("/users/{id}", "/users/{user_id}"));
+        assert!(is("/users/{id}/", "/users/{id}"));
+        assert!(is("/users/{id}", "/users/{id}/"));
+        assert!(is("/café", "/caf%C3%A9"));
+        assert!(is("/v{major}", "/v{n}"));
+        assert!(!is("/v{major}", "/{n}"));
+        assert!(!is("/users/me", "/users/{id}"));
+        assert!(!is("/users/{id}", "/users/me"));
+        assert!(!is("/users/{id}", "/users"));
+        assert!(!is("/users", "/users/{id}"));
+        assert!(!is("/users/{*rest}", "/users/{id}"));
     }
 
     #[test]
@@ -374,16 +439,9 @@ mod tests {
                 }
             }
             patterns.sort_by_key(|(pattern, _)| pattern.precedence());
-            // Where nothing is left to take, `{*rest}` covers more here than in that router.
-            let takes_nothing = |text: &str| {
-                let segments = text.split('/').count();
-                let rest = path.splitn(segments, '/').nth(segments - 1);
-                text.ends_with("{*rest}") && rest.is_none_or(str::is_empty)
-            };
             let ours = patterns
                 .iter()
-                .filter(|(_, text)| !takes_nothing(text))
-                .find(|(pattern, _)| pattern.covers(Reading::Exact(&path)))
+                .find(|(pattern, _)| pattern.covers(PathForm::Plain(&path)))
                 .map(|(_, text)| text);
             prop_assert_eq!(router.at(&path).ok().map(|theirs| theirs.value), ours);
         }
@@ -391,9 +449,11 @@ mod tests {
         #[test]
         fn no_spelling_of_a_path_panics(text in "[/{}*:%a.]{0,12}", path in "\\PC{0,24}") {
             if let Ok(pattern) = Pattern::parse(&text) {
-                pattern.covers(Reading::Exact(&path));
-                pattern.covers(Reading::Lenient(&path));
-                pattern.covers(Reading::Route(&path));
+                pattern.covers(PathForm::Plain(&path));
+                pattern.covers(PathForm::Decoded(&path));
+                pattern.covers(PathForm::Lenient(&path));
+                pattern.covers(PathForm::Route(&path));
+                pattern.is_route(&path);
             }
         }
     }

@@ -4,7 +4,7 @@ use http::{Method, request::Parts};
 
 use super::{
     Policy,
-    pattern::{Pattern, Reading},
+    pattern::{PathForm, Pattern},
 };
 use crate::error::ConfigError;
 
@@ -40,24 +40,41 @@ use crate::error::ConfigError;
 ///
 /// The whole path that the client asked for: within an axum router also where `nest` has taken the
 /// prefix away, so a pattern does not depend on where the layer stands (feature `axum`). Elsewhere it
-/// is the path of the request's URI.
+/// is the path of the request's URI. A path that was rewritten inside of an axum router, before it came
+/// to the layer, is read besides. Only if all that happened is that the beginning was taken away it is
+/// not, since that is what `nest` does.
 ///
 /// Where axum has chosen a route ([`MatchedPath`](https://docs.rs/axum/0.8/axum/extract/struct.MatchedPath.html)),
 /// a pattern covers the request also if it covers that route, as `/users/{id}` and `/api/{*rest}` do
-/// `/users/{user_id}` and `/api/users/{id}`. So a path that was rewritten before it came to the router
-/// keeps its rule.
+/// `/users/{user_id}` and `/api/users/{id}`.
 ///
-/// # What a client cannot do
+/// # Which spelling
 ///
-/// Avoid a rule by another spelling of the path that still reaches the handler. Percent-encoding is
-/// undone before comparing (`/%6Cogin` is `/login`); a slash at the end, doubled slashes, `.` segments and an
-/// encoded slash (`/users%2Fme`) count for nothing where that makes a pattern fit; `/api/{*rest}`
-/// covers `/api` and `/api/` too. Where axum routes such a path elsewhere or nowhere, the
-/// most specific rule of any reading holds, so at worst a request is limited that would have got a 404.
+/// A client may percent-encode what needs no encoding (`/%6Cogin`), write a slash as `%2F`, double it,
+/// put `.` between two, or add one at the end; what of that reaches a handler depends on the
+/// router. Letters of another case are another path, as in axum, and `..` is not resolved.
 ///
-/// Upper and lower case differ, as they do in axum, and `..` is not resolved. A rule for less than
-/// the route that serves it (`/files/report` under a route `/files/{*path}`) is as safe as the handler
-/// reads paths strictly: give `/files/{*path}` a rule as well.
+/// * **Axum has chosen a route without `{*name}`.** Its choice is final. If that very route has a rule,
+///   whatever its parameters are called, this is the rule; a more specific pattern goes before it only
+///   if it covers the path as axum reads it, byte for byte, which axum would have followed were it a
+///   route too. So no spelling leads from `/render/{name}` to a laxer rule of the routes
+///   `/render/{name}/{part}` or `/render/preview`.
+/// * **Such a route has no rule of its own.** Patterns are compared with the path as the handler gets it:
+///   divided as axum divides it, then decoded. So a rule for `/auth/login` holds for `/auth/l%6Fgin`
+///   where the route is `/auth/{action}`.
+/// * **Axum has chosen `/{*name}` or nothing**, or there is no axum, or the layer stands around
+///   the router. Something else will read the path, so all counts that it may read: decoded, and with
+///   encoded slashes as slashes and without empty and `.` segments. The most specific rule of any
+///   reading holds.
+///
+/// Hence: give every route a rule of its own, or none to its neighbours; and put the layer on the router
+/// ([`Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer)), not around it.
+/// A rule for a part of a route that has a rule itself (`/users/me` under `/users/{id}`) holds for the
+/// plain spelling only: where it is the stricter one, make it a route. And where a rule that is more
+/// specific than another one is laxer, `{*name}` or a service behind a proxy cannot tell them
+/// apart for certain.
+///
+/// A slash at the end of a pattern counts for nothing, and `/api/{*rest}` covers `/api` and `/api/` too.
 ///
 /// # Cost
 ///
@@ -201,20 +218,11 @@ impl<R> Default for Routes<R> {
 
 impl<R: Clone + Send + Sync + 'static> Policy<R> for Routes<R> {
     fn rule(&self, parts: &Parts) -> Option<R> {
-        let path = whole_path(parts);
-        let readings = [
-            Some(Reading::Exact(path)),
-            Reading::lenient(path),
-            matched_route(parts).map(Reading::Route),
-        ];
-        self.routes
-            .iter()
-            .filter(|route| route.takes(&parts.method))
+        let forms = self.path_forms(parts);
+        self.routes_for(&parts.method)
             .find(|route| {
-                readings
-                    .into_iter()
-                    .flatten()
-                    .any(|reading| route.pattern.covers(reading))
+                let mut forms = forms.into_iter().flatten();
+                forms.any(|form| route.pattern.covers(form))
             })
             .map(|route| route.rule.clone())
     }
@@ -231,6 +239,48 @@ impl<R: Clone + Send + Sync + 'static> Policy<R> for Routes<R> {
             visit(&route.rule);
         }
     }
+}
+
+impl<R> Routes<R> {
+    /// What a pattern may cover to cover the request; see "Which path".
+    fn path_forms<'a>(&self, parts: &'a Parts) -> [Option<PathForm<'a>>; 5] {
+        let asked = asked_path(parts);
+        let rewritten = rewritten_path(parts, asked);
+        let Some(route) = matched_route(parts) else {
+            return lenient_forms(asked, rewritten, None);
+        };
+        if route.contains("{*") {
+            return lenient_forms(asked, rewritten, Some(route));
+        }
+        let has_own_rule = self
+            .routes_for(&parts.method)
+            .any(|own| own.pattern.is_route(route));
+        let form = if has_own_rule {
+            PathForm::Plain
+        } else {
+            PathForm::Decoded
+        };
+        let route = Some(PathForm::Route(route));
+        [Some(form(asked)), rewritten.map(form), route, None, None]
+    }
+
+    fn routes_for<'a>(&'a self, method: &'a Method) -> impl Iterator<Item = &'a Route<R>> {
+        self.routes.iter().filter(|route| route.takes(method))
+    }
+}
+
+fn lenient_forms<'a>(
+    asked: &'a str,
+    rewritten: Option<&'a str>,
+    route: Option<&'a str>,
+) -> [Option<PathForm<'a>>; 5] {
+    [
+        Some(PathForm::Decoded(asked)),
+        PathForm::lenient(asked),
+        rewritten.map(PathForm::Decoded),
+        rewritten.and_then(PathForm::lenient),
+        route.map(PathForm::Route),
+    ]
 }
 
 impl<R> Route<R> {
@@ -251,15 +301,24 @@ impl<R> Route<R> {
     }
 }
 
+/// The whole path that the client asked for, as far as it is known.
 #[cfg(feature = "axum")]
-fn whole_path(parts: &Parts) -> &str {
+fn asked_path(parts: &Parts) -> &str {
     let original = parts.extensions.get::<axum::extract::OriginalUri>();
     original.map_or(parts.uri.path(), |uri| uri.path())
 }
 
 #[cfg(not(feature = "axum"))]
-fn whole_path(parts: &Parts) -> &str {
+fn asked_path(parts: &Parts) -> &str {
     parts.uri.path()
+}
+
+/// The path that something between axum's outermost router and here put in its place. What `nest`
+/// leaves of a path is none: its end, or "/" for nothing.
+fn rewritten_path<'a>(parts: &'a Parts, asked: &str) -> Option<&'a str> {
+    let path = parts.uri.path();
+    let is_nested = path == "/" || asked.ends_with(path);
+    (!is_nested).then_some(path)
 }
 
 #[cfg(feature = "axum")]
