@@ -78,7 +78,7 @@ impl Kind {
 }
 
 /// The typed parts that a key is made of, in order: `("10.0.0.1")` and `("10.0", ".0.1")` differ, and
-/// so do the number 7 and the text `"7"`.
+/// so do the number 7 and the text `"7"`. Integers are told apart by their value, not by their type.
 #[derive(Clone, Debug, Default)]
 pub struct KeyParts {
     /// Each part as type byte, length (u64, big-endian), bytes: no two lists of parts look alike.
@@ -129,9 +129,12 @@ impl KeyParts {
 enum Tag {
     Text = 1,
     Bytes = 2,
+    /// Zero or above.
     Number = 3,
     Ip = 4,
     Absent = 5,
+    /// Below zero, without the sign.
+    Negative = 6,
 }
 
 /// Something that can be a part of a key.
@@ -196,23 +199,33 @@ impl KeyPart for Vec<u8> {
     }
 }
 
-impl KeyPart for u128 {
-    fn append_to(&self, parts: &mut KeyParts) {
-        parts.push_frame(Tag::Number, &self.to_be_bytes());
-    }
+macro_rules! unsigned {
+    ($($integer:ident)+) => {$(
+        /// The number, whatever its type: `7_u16` and `7_i64` are one part.
+        impl KeyPart for $integer {
+            fn append_to(&self, parts: &mut KeyParts) {
+                let number = *self as u128;
+                parts.push_frame(Tag::Number, &number.to_be_bytes());
+            }
+        }
+    )+};
 }
 
-impl KeyPart for u64 {
-    fn append_to(&self, parts: &mut KeyParts) {
-        u128::from(*self).append_to(parts);
-    }
+macro_rules! signed {
+    ($($integer:ident)+) => {$(
+        /// The number, whatever its type: `7_i64` and `7_u16` are one part, -1 and `u64::MAX` two.
+        impl KeyPart for $integer {
+            fn append_to(&self, parts: &mut KeyParts) {
+                let tag = if *self < 0 { Tag::Negative } else { Tag::Number };
+                let number = u128::from(self.unsigned_abs());
+                parts.push_frame(tag, &number.to_be_bytes());
+            }
+        }
+    )+};
 }
 
-impl KeyPart for u32 {
-    fn append_to(&self, parts: &mut KeyParts) {
-        u128::from(*self).append_to(parts);
-    }
-}
+unsigned!(u16 u32 u64 u128 usize);
+signed!(i32 i64);
 
 /// The address as it stands: an IPv4 address and the IPv6 address that maps it are two parts.
 impl KeyPart for IpAddr {
@@ -316,6 +329,7 @@ impl fmt::Debug for Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn key(parts: &KeyParts) -> Key {
         Key::custom("test", parts)
@@ -342,11 +356,42 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_different_width_make_the_same_key() {
+    fn one_value_makes_one_key_whatever_its_type() {
+        let seven = key(&KeyParts::new().with(7_u64));
+        assert_eq!(key(&KeyParts::new().with(7_u16)), seven);
+        assert_eq!(key(&KeyParts::new().with(7_u32)), seven);
+        assert_eq!(key(&KeyParts::new().with(7_u128)), seven);
+        assert_eq!(key(&KeyParts::new().with(7_usize)), seven);
+        assert_eq!(key(&KeyParts::new().with(7_i32)), seven);
+        assert_eq!(key(&KeyParts::new().with(7_i64)), seven);
         assert_eq!(
-            key(&KeyParts::new().with(7_u32)),
-            key(&KeyParts::new().with(7_u64))
+            key(&KeyParts::new().with(-7_i32)),
+            key(&KeyParts::new().with(-7_i64))
         );
+    }
+
+    #[test]
+    fn a_negative_number_is_no_other_of_equal_bits() {
+        let minus_one = key(&KeyParts::new().with(-1_i64));
+        assert_ne!(minus_one, key(&KeyParts::new().with(1_i64)));
+        assert_ne!(minus_one, key(&KeyParts::new().with(u64::MAX)));
+        assert_ne!(minus_one, key(&KeyParts::new().with(u128::MAX)));
+        assert_ne!(
+            key(&KeyParts::new().with(i64::MIN)),
+            key(&KeyParts::new().with(1_u64 << 63))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn two_numbers_have_two_keys(a in any::<i64>(), near in -2..3_i64) {
+            for b in [a.wrapping_add(near), a.wrapping_neg()] {
+                let same = key(&KeyParts::new().with(a)) == key(&KeyParts::new().with(b));
+                prop_assert_eq!(same, a == b);
+            }
+            let bits = key(&KeyParts::new().with(a.cast_unsigned()));
+            prop_assert_eq!(key(&KeyParts::new().with(a)) == bits, a >= 0);
+        }
     }
 
     #[test]
