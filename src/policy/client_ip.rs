@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use http::{HeaderName, HeaderValue, header::FORWARDED, request::Parts};
@@ -146,7 +146,8 @@ impl TrustedProxies {
     ///
     /// # Errors
     ///
-    /// No network at all, text that is none, a network of all addresses.
+    /// No network at all, text that is none, a network of all addresses, an IPv6 network that is wider
+    /// than `::ffff:0:0/96` and holds it: IPv4 proxies are trusted by their IPv4 network.
     pub fn cidrs<I>(networks: I) -> Result<Self, ConfigError>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -274,6 +275,14 @@ fn parse_network(text: &str) -> Result<IpNet, ConfigError> {
                 .into(),
         ));
     }
+    if network.contains(&IpAddr::V6(MAPPED)) {
+        return Err(wrong(
+            "holds all addresses by which IPv6 maps IPv4 ones, and trusts none of them, since they \
+             are compared as IPv4; write the IPv4 network of your proxies, and a longer prefix for \
+             the IPv6 one"
+                .into(),
+        ));
+    }
     if network.addr() != network.network() {
         return Err(wrong(format!(
             "has bits after its length; write \"{}\" or \"{}\"",
@@ -337,7 +346,10 @@ static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The first 64 bits of an IPv6 address.
 const SITE_MASK: u128 = !0 << 64;
 
-/// The length of `::ffff:0:0/96`.
+/// The first of the IPv6 addresses that map IPv4 ones.
+const MAPPED: Ipv6Addr = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
+
+/// How many bits they have in common.
 const MAPPED_PREFIX_LEN: u8 = 96;
 
 #[cfg(test)]
@@ -474,6 +486,9 @@ mod tests {
         assert!(problem("0.0.0.0/0").contains("trusts every client"));
         assert!(problem("::/0").contains("trusts every client"));
         assert!(problem("::ffff:0.0.0.0/96").contains("trusts every client"));
+        for wider in ["::ffff:0:0/90", "::ffff:0:0/95", "::/64", "::/1"] {
+            assert!(problem(wider).contains("write the IPv4 network"), "{wider}");
+        }
         assert!(problem("10.0.0.1/8").contains("write \"10.0.0.0/8\" or \"10.0.0.1\""));
         let none: [&str; 0] = [];
         let none = TrustedProxies::cidrs(none).unwrap_err().to_string();
