@@ -18,8 +18,8 @@ use tower_stash::{
     ConfigError,
     key::{Key, KeyParts},
     policy::{
-        KeyExtractor, PeerAddr, Policy, Resolved, Routes, Subject, from_extension, header, path,
-        peer_ip,
+        KeyExtractor, PeerAddr, Policy, Resolved, Routes, Subject, from_extension, header,
+        matched_path, peer_ip,
     },
 };
 
@@ -513,7 +513,7 @@ fn the_peer_comes_from_axum_or_from_our_own_extension() {
 
 #[tokio::test]
 async fn paths_without_a_route_share_one_key_and_routes_have_their_own() {
-    let subject = (path(), header("x-api-key")).or_reject();
+    let subject = (matched_path(), header("x-api-key")).or_reject();
     let keyed = from_fn(move |request: Request, _: Next| {
         let subject = subject.clone();
         async move {

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::key::only;
+use super::extractors::exactly_one;
 
 /// The entries of one line of `X-Forwarded-For`, from the right.
 pub(super) fn x_forwarded_for(line: &[u8]) -> impl Iterator<Item = Option<IpAddr>> {
@@ -21,7 +21,7 @@ pub(super) fn forwarded(line: &[u8]) -> impl Iterator<Item = Option<IpAddr>> {
             let (name, value) = pair.trim_ascii().split_at_checked("for=".len())?;
             name.eq_ignore_ascii_case(b"for=").then_some(value)
         });
-        address(&unquoted(only(values)?)?)
+        address(&unquoted(exactly_one(values)?)?)
     })
 }
 
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn quotes_hide_separators_and_escapes_hide_quotes() {
-        let one = |line: &[u8]| only(forwarded(line)).unwrap();
+        let one = |line: &[u8]| exactly_one(forwarded(line)).unwrap();
         assert_eq!(
             one(br#"by="a,b;for=9.9.9.9";for=192.0.2.1"#),
             Some(ip("192.0.2.1"))

@@ -50,22 +50,28 @@
 //! # Ok::<(), tower_stash::ConfigError>(())
 //! ```
 
-mod client_ip;
+mod extractor;
+mod extractors;
 mod forwarded;
-mod key;
 mod pattern;
+mod peer;
 mod routes;
+mod subject;
+mod trusted_proxies;
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 use http::request::Parts;
 
 #[cfg(feature = "axum")]
-pub use self::key::path;
+pub use self::extractors::matched_path;
 pub use self::{
-    client_ip::{Forwarding, PeerAddr, TrustedProxies, client_ip, peer_ip},
-    key::{KeyExtractor, Resolved, Subject, cookie, extension, header},
+    extractor::KeyExtractor,
+    extractors::{cookie, extension, header},
+    peer::{PeerAddr, peer_ip},
     routes::Routes,
+    subject::{Resolved, Subject},
+    trusted_proxies::{ForwardingHeader, TrustedProxies, client_ip},
 };
 use crate::error::ConfigError;
 
@@ -188,5 +194,36 @@ impl<R> Clone for FromExtension<R> {
 impl<R> fmt::Debug for FromExtension<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("FromExtension")
+    }
+}
+
+/// Requests and keys for the tests of this folder.
+#[cfg(test)]
+mod testing {
+    use http::{HeaderValue, Request, request::Parts};
+
+    use super::{KeyExtractor, Resolved, Subject};
+    use crate::key::{Key, KeyParts};
+
+    pub(super) fn request(headers: &[(&str, &[u8])]) -> Parts {
+        let mut request = Request::builder();
+        for (name, value) in headers {
+            request = request.header(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    pub(super) fn key(subject: &Subject, parts: &Parts) -> Key {
+        let mut key = KeyParts::new();
+        assert_eq!(subject.resolve(parts, &mut key), Resolved::Key);
+        Key::custom("test", &key)
+    }
+
+    pub(super) fn missing(extractor: impl KeyExtractor, parts: &Parts) -> bool {
+        let mut key = KeyParts::new().with("before");
+        let before = key.len();
+        let resolved = extractor.or_skip().resolve(parts, &mut key);
+        assert_eq!(resolved == Resolved::Skip, key.len() == before);
+        resolved == Resolved::Skip
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tower_stash::{
     backend::MemoryBackend,
-    policy::{KeyExtractor as _, Routes, path, peer_ip},
+    policy::{KeyExtractor as _, Routes, matched_path, peer_ip},
     rate_limit::{Quota, RateLimitLayer, RateLimitRule},
     testing::ManualClock,
 };
@@ -160,7 +160,7 @@ async fn a_layer_inside_a_nested_router_sees_the_whole_path_too() {
 #[tokio::test]
 async fn a_path_key_counts_each_route_by_its_pattern() {
     let quota = Quota::sliding(1, Duration::from_secs(60));
-    let rule = RateLimitRule::new("paths", path().or_shared(), [("one", quota)]).unwrap();
+    let rule = RateLimitRule::new("paths", matched_path().or_shared(), [("one", quota)]).unwrap();
     let app = Router::new()
         .route("/users/{id}", get(async || "user"))
         .route("/orders/{id}", get(async || "order"))

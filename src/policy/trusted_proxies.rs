@@ -2,82 +2,19 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use http::{HeaderName, HeaderValue, header::FORWARDED, request::Parts};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::{
-    forwarded::{address, forwarded, unmapped, x_forwarded_for},
-    key::{KeyExtractor, only},
+    KeyExtractor,
+    extractors::exactly_one,
+    forwarded::{address, forwarded, x_forwarded_for},
+    peer::{aggregated, peer},
 };
 use crate::{error::ConfigError, key::KeyParts};
-
-/// The address at the other end of the connection, which whoever accepts the connection puts into
-/// each request's extensions.
-///
-/// With axum there is nothing to do but to serve with
-/// `into_make_service_with_connect_info::<SocketAddr>()` and to switch on the feature `axum`;
-/// this type goes before what axum says. With hyper:
-///
-/// ```
-/// # use http::{Request, Response};
-/// # use std::{convert::Infallible, net::SocketAddr};
-/// # use tower::{Service, service_fn};
-/// # use tower_stash::policy::PeerAddr;
-/// # async fn connection(listener: tokio::net::TcpListener) -> std::io::Result<()> {
-/// # let service = service_fn(async |_: Request<hyper::body::Incoming>| Ok::<_, Infallible>(Response::new(String::new())));
-/// let (stream, peer) = listener.accept().await?;
-/// let service = hyper::service::service_fn(move |mut request: Request<_>| {
-///     request.extensions_mut().insert(PeerAddr(peer));
-///     service.clone().call(request)
-/// });
-/// # let io = hyper_util::rt::TokioIo::new(stream);
-/// # hyper::server::conn::http1::Builder::new().serve_connection(io, service).await.unwrap();
-/// # Ok(())
-/// # }
-/// ```
-///
-/// With tonic, around this crate's layers:
-///
-/// ```
-/// # use tonic::transport::{Server, server::TcpConnectInfo};
-/// # use tower::{ServiceBuilder, util::MapRequestLayer};
-/// # use tower_stash::policy::PeerAddr;
-/// let peer = MapRequestLayer::new(|mut request: http::Request<tonic::body::Body>| {
-///     let info = request.extensions().get::<TcpConnectInfo>();
-///     if let Some(peer) = info.and_then(TcpConnectInfo::remote_addr) {
-///         request.extensions_mut().insert(PeerAddr(peer));
-///     }
-///     request
-/// });
-/// let server = Server::builder().layer(peer);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PeerAddr(pub SocketAddr);
-
-/// The address at the other end of the connection, whatever headers say.
-///
-/// It comes from [`PeerAddr`] or, with the feature `axum`, from `ConnectInfo<SocketAddr>`; missing
-/// where there is neither, and on a unix socket. Behind a proxy it is the proxy's: use [`client_ip`].
-///
-/// All addresses of one IPv6 /64 count as one, since a client usually has a whole one; an IPv4
-/// address that IPv6 maps is that IPv4 address.
-#[must_use]
-pub fn peer_ip() -> impl KeyExtractor + Clone + fmt::Debug {
-    PeerIp
-}
-
-#[derive(Clone, Debug)]
-struct PeerIp;
-
-impl KeyExtractor for PeerIp {
-    fn extract(&self, parts: &Parts, key: &mut KeyParts) -> Option<()> {
-        key.push(aggregated(peer(parts)?));
-        Some(())
-    }
-}
 
 /// The address of the client as the trusted proxies tell it.
 ///
@@ -112,7 +49,7 @@ impl KeyExtractor for ClientIp {
 #[derive(Clone, Debug)]
 pub struct TrustedProxies {
     trust: Trust,
-    header: Forwarding,
+    header: ForwardingHeader,
 }
 
 #[derive(Clone, Debug)]
@@ -124,7 +61,7 @@ enum Trust {
 /// Where the proxies write for whom they ask.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Forwarding {
+pub enum ForwardingHeader {
     /// `X-Forwarded-For`: addresses, divided by commas.
     #[default]
     XForwardedFor,
@@ -187,20 +124,20 @@ impl TrustedProxies {
     fn new(trust: Trust) -> Self {
         Self {
             trust,
-            header: Forwarding::default(),
+            header: ForwardingHeader::default(),
         }
     }
 
-    /// Where the proxies write it; default [`Forwarding::XForwardedFor`]. No other header is looked at.
+    /// Where the proxies write it; default [`ForwardingHeader::XForwardedFor`]. No other header is looked at.
     #[must_use]
-    pub fn with_header(mut self, header: Forwarding) -> Self {
+    pub fn with_header(mut self, header: ForwardingHeader) -> Self {
         self.header = header;
         self
     }
 
     fn check(&self) -> Result<(), ConfigError> {
         match (&self.trust, &self.header) {
-            (Trust::Hops(_), Forwarding::Single(name)) => Err(ConfigError::new(format!(
+            (Trust::Hops(_), ForwardingHeader::Single(name)) => Err(ConfigError::new(format!(
                 "trusted proxies: \"{name}\" holds one address and says nothing of hops; write \
                  TrustedProxies::cidrs([..]) with the networks it may come from"
             ))),
@@ -217,17 +154,19 @@ impl TrustedProxies {
                 .map(HeaderValue::as_bytes)
         };
         match &self.header {
-            Forwarding::XForwardedFor => {
+            ForwardingHeader::XForwardedFor => {
                 let lines = lines(&X_FORWARDED_FOR).rev();
                 self.walk(parts, lines.flat_map(x_forwarded_for))
             }
-            Forwarding::Forwarded => self.walk(parts, lines(&FORWARDED).rev().flat_map(forwarded)),
-            Forwarding::Single(name) => {
+            ForwardingHeader::Forwarded => {
+                self.walk(parts, lines(&FORWARDED).rev().flat_map(forwarded))
+            }
+            ForwardingHeader::Single(name) => {
                 let peer = peer(parts)?;
                 if !self.trusts(peer) || !parts.headers.contains_key(name) {
                     return Some(peer);
                 }
-                address(only(lines(name))?)
+                address(exactly_one(lines(name))?)
             }
         }
     }
@@ -307,44 +246,7 @@ fn unmapped_network(network: IpNet) -> IpNet {
         .map_or(network, IpNet::V4)
 }
 
-/// The peer's address, unmapped.
-fn peer(parts: &Parts) -> Option<IpAddr> {
-    let own = parts.extensions.get::<PeerAddr>().map(|peer| peer.0);
-    own.or_else(|| connect_info(parts))
-        .map(|peer| unmapped(peer.ip()))
-}
-
-#[cfg(feature = "axum")]
-fn connect_info(parts: &Parts) -> Option<SocketAddr> {
-    use axum::extract::connect_info::{ConnectInfo, MockConnectInfo};
-
-    let extensions = &parts.extensions;
-    let real = extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|info| info.0);
-    real.or_else(|| {
-        let mock = extensions.get::<MockConnectInfo<SocketAddr>>();
-        mock.map(|info| info.0)
-    })
-}
-
-#[cfg(not(feature = "axum"))]
-fn connect_info(_: &Parts) -> Option<SocketAddr> {
-    None
-}
-
-/// The address that all of one client's count as; it has been unmapped before.
-fn aggregated(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & SITE_MASK).into(),
-    }
-}
-
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
-/// The first 64 bits of an IPv6 address.
-const SITE_MASK: u128 = !0 << 64;
 
 /// The first of the IPv6 addresses that map IPv4 ones.
 const MAPPED: Ipv6Addr = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
@@ -354,16 +256,13 @@ const MAPPED_PREFIX_LEN: u8 = 96;
 
 #[cfg(test)]
 mod tests {
+    use super::super::{PeerAddr, testing};
     use super::*;
-    use http::Request;
     use proptest::prelude::*;
+    use std::net::SocketAddr;
 
     fn request(peer: Option<&str>, headers: &[(&str, &[u8])]) -> Parts {
-        let mut request = Request::builder();
-        for (name, value) in headers {
-            request = request.header(*name, HeaderValue::from_bytes(value).unwrap());
-        }
-        let mut parts = request.body(()).unwrap().into_parts().0;
+        let mut parts = testing::request(headers);
         if let Some(peer) = peer {
             let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
             parts.extensions.insert(PeerAddr(peer));
@@ -373,9 +272,9 @@ mod tests {
 
     fn client(proxies: &TrustedProxies, peer: &str, lines: &[&str]) -> Option<IpAddr> {
         let name = match &proxies.header {
-            Forwarding::XForwardedFor => "x-forwarded-for",
-            Forwarding::Forwarded => "forwarded",
-            Forwarding::Single(name) => name.as_str(),
+            ForwardingHeader::XForwardedFor => "x-forwarded-for",
+            ForwardingHeader::Forwarded => "forwarded",
+            ForwardingHeader::Single(name) => name.as_str(),
         };
         let headers: Vec<_> = lines.iter().map(|line| (name, line.as_bytes())).collect();
         let peer = (!peer.is_empty()).then_some(peer);
@@ -436,8 +335,6 @@ mod tests {
     #[test]
     fn without_a_peer_the_networks_tell_nothing() {
         assert_eq!(client(&cidrs(), "", &["198.51.100.1"]), None);
-        let mut key = KeyParts::new();
-        assert!(peer_ip().extract(&request(None, &[]), &mut key).is_none());
     }
 
     #[test]
@@ -454,7 +351,7 @@ mod tests {
 
     #[test]
     fn the_forwarded_header_is_read_only_if_chosen() {
-        let proxies = cidrs().with_header(Forwarding::Forwarded);
+        let proxies = cidrs().with_header(ForwardingHeader::Forwarded);
         let lines = [r#"for="[2001:db8::1]:80";proto=https"#, "for=10.0.0.2"];
         is(client(&proxies, "10.0.0.1", &lines), "2001:db8::1");
         let other = request(Some("10.0.0.1"), &[("x-forwarded-for", b"9.9.9.9")]);
@@ -464,7 +361,7 @@ mod tests {
     #[test]
     fn a_single_header_counts_only_from_a_trusted_peer() {
         let name = HeaderName::from_static("cf-connecting-ip");
-        let proxies = cidrs().with_header(Forwarding::Single(name));
+        let proxies = cidrs().with_header(ForwardingHeader::Single(name));
         is(
             client(&proxies, "10.0.0.1", &["198.51.100.1"]),
             "198.51.100.1",
@@ -497,7 +394,7 @@ mod tests {
         assert!(zero.contains("peer_ip()"));
         let name = HeaderName::from_static("x-real-ip");
         let hops = TrustedProxies::hops(1).unwrap();
-        let single = client_ip(hops.with_header(Forwarding::Single(name))).or_skip();
+        let single = client_ip(hops.with_header(ForwardingHeader::Single(name))).or_skip();
         assert!(single.check().unwrap_err().to_string().contains("cidrs("));
     }
 
@@ -515,22 +412,18 @@ mod tests {
         Some(crate::key::Key::custom("test", &key))
     }
 
-    fn peer_key(peer: IpAddr) -> crate::key::Key {
-        key(&cidrs(), &request(Some(&peer.to_string()), &[])).unwrap()
-    }
-
     proptest! {
         #[test]
         fn a_forged_prefix_never_changes_the_key(
             forged in proptest::collection::vec("[ -~\u{e9}\t]{0,30}", 0..4),
             same_line in any::<bool>(),
-            with_header in prop_oneof![Just(Forwarding::XForwardedFor), Just(Forwarding::Forwarded)],
+            with_header in prop_oneof![Just(ForwardingHeader::XForwardedFor), Just(ForwardingHeader::Forwarded)],
             hops in any::<bool>(),
         ) {
             let proxies = if hops { TrustedProxies::hops(2).unwrap() } else { cidrs() };
             let proxies = proxies.with_header(with_header.clone());
             let (name, real) = match with_header {
-                Forwarding::Forwarded => ("forwarded", "for=\"198.51.100.1:80\", for=10.0.0.2"),
+                ForwardingHeader::Forwarded => ("forwarded", "for=\"198.51.100.1:80\", for=10.0.0.2"),
                 _ => ("x-forwarded-for", "198.51.100.1:80, 10.0.0.2"),
             };
             let mut lines = forged;
@@ -545,33 +438,10 @@ mod tests {
         }
 
         #[test]
-        fn a_mapped_ipv4_address_has_the_key_of_the_address(v4 in any::<std::net::Ipv4Addr>()) {
-            prop_assume!(!v4.is_private());
-            prop_assert_eq!(peer_key(v4.into()), peer_key(v4.to_ipv6_mapped().into()));
-        }
-
-        #[test]
-        fn two_ipv4_addresses_have_two_keys(a in any::<[u8; 4]>(), b in any::<[u8; 4]>()) {
-            prop_assert_eq!(peer_key(a.into()) == peer_key(b.into()), a == b);
-        }
-
-        #[test]
-        fn one_slash_64_has_one_key_and_two_have_two(
-            site in 0x2000_u64 << 48..0x4000_u64 << 48, other in 0x2000_u64 << 48..0x4000_u64 << 48,
-            a in any::<u64>(), b in any::<u64>(),
-        ) {
-            let ip = |site: u64, host: u64| {
-                IpAddr::from(Ipv6Addr::from_bits(u128::from(site) << 64 | u128::from(host)))
-            };
-            prop_assert_eq!(peer_key(ip(site, a)), peer_key(ip(site, b)));
-            prop_assert_eq!(peer_key(ip(site, a)) == peer_key(ip(other, a)), site == other);
-        }
-
-        #[test]
         fn hostile_bytes_do_not_panic(
             line in proptest::collection::vec(prop_oneof![0x20_u8..0x7f, 0x80_u8..=0xff], 0..60),
         ) {
-            for header in [Forwarding::XForwardedFor, Forwarding::Forwarded] {
+            for header in [ForwardingHeader::XForwardedFor, ForwardingHeader::Forwarded] {
                 let parts = request(
                     Some("10.0.0.1"),
                     &[("x-forwarded-for", &line), ("forwarded", &line)],

@@ -1,6 +1,6 @@
-//! Whose request it is.
+//! What identifies a request: a header, a cookie, an extension, the route.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData};
 
 use http::{
     HeaderName,
@@ -8,145 +8,11 @@ use http::{
     request::Parts,
 };
 
+use super::KeyExtractor;
 use crate::{
     error::ConfigError,
     key::{KeyPart, KeyParts},
 };
-
-/// Reads out of a request whose it is.
-///
-/// Closures that return `Option` of an owned [`KeyPart`] are extractors, and so are tuples of two to
-/// four extractors, which find nothing as soon as one of them does:
-///
-/// ```
-/// use tower_stash::policy::{KeyExtractor, header, peer_ip};
-///
-/// let tenant = |parts: &http::request::Parts| {
-///     let (tenant, _) = parts.uri.host()?.split_once('.')?;
-///     Some(tenant.to_owned())
-/// };
-/// let subject = (tenant, header("x-api-key"), peer_ip()).or_reject();
-/// ```
-pub trait KeyExtractor: Send + Sync + 'static {
-    /// Appends to the key what identifies the request, always as many parts; or returns `None` if the
-    /// request does not tell. What was appended before `None` is forgotten.
-    fn extract(&self, parts: &Parts, key: &mut KeyParts) -> Option<()>;
-
-    /// Mistakes that were noticed when this extractor was made. A layer's constructor asks.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong, and what to write instead.
-    fn check(&self) -> Result<(), ConfigError> {
-        Ok(())
-    }
-
-    /// A request that does not tell is let through as if it had no rule.
-    ///
-    /// Whoever can choose not to tell, for example by leaving out a header, is free of the rule.
-    fn or_skip(self) -> Subject
-    where
-        Self: Sized,
-    {
-        Subject::new(self, Missing::Skip)
-    }
-
-    /// A request that does not tell is answered with 400.
-    fn or_reject(self) -> Subject
-    where
-        Self: Sized,
-    {
-        Subject::new(self, Missing::Reject)
-    }
-
-    /// All requests that do not tell count as one subject, different from every other.
-    fn or_shared(self) -> Subject
-    where
-        Self: Sized,
-    {
-        Subject::new(self, Missing::Shared)
-    }
-}
-
-/// Whose request it is, and what happens when the request does not tell; cheap to clone.
-///
-/// It is made by [`or_skip`](KeyExtractor::or_skip), [`or_reject`](KeyExtractor::or_reject) or
-/// [`or_shared`](KeyExtractor::or_shared).
-#[derive(Clone)]
-pub struct Subject {
-    extractor: Arc<dyn KeyExtractor>,
-    missing: Missing,
-}
-
-/// What a layer is to do with a request, as far as its [`Subject`] goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resolved {
-    /// Go on: the subject has been appended to the key.
-    Key,
-    /// Let the request through as if it had no rule.
-    Skip,
-    /// Answer with 400.
-    Reject,
-}
-
-/// What happens to a request that does not tell whose it is.
-#[derive(Clone, Copy, Debug)]
-enum Missing {
-    Skip,
-    Reject,
-    Shared,
-}
-
-impl Subject {
-    fn new(extractor: impl KeyExtractor, missing: Missing) -> Self {
-        Self {
-            extractor: Arc::new(extractor),
-            missing,
-        }
-    }
-
-    /// Appends the subject of this request to the key, or leaves the key as it is.
-    pub fn resolve(&self, parts: &Parts, key: &mut KeyParts) -> Resolved {
-        let before = key.len();
-        KNOWN.append_to(key);
-        if self.extractor.extract(parts, key).is_some() {
-            return Resolved::Key;
-        }
-        key.truncate(before);
-        match self.missing {
-            Missing::Skip => Resolved::Skip,
-            Missing::Reject => Resolved::Reject,
-            Missing::Shared => {
-                SHARED.append_to(key);
-                Resolved::Key
-            }
-        }
-    }
-
-    /// Mistakes that were noticed when the extractor was made.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong, and what to write instead.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        self.extractor.check()
-    }
-}
-
-impl fmt::Debug for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subject")
-            .field("missing", &self.missing)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Begins the parts of a subject that was found, which may be any parts at all; so no such list of
-/// parts equals the one of [`SHARED`].
-const KNOWN: Option<&str> = Some("");
-
-/// Stands for all requests that do not tell.
-const SHARED: Option<&str> = None;
 
 /// The value of a header, byte for byte.
 ///
@@ -188,7 +54,7 @@ struct Header {
 impl KeyExtractor for Header {
     fn extract(&self, parts: &Parts, key: &mut KeyParts) -> Option<()> {
         let name = self.name.as_ref().ok()?;
-        let value = only(parts.headers.get_all(name).iter())?.as_bytes();
+        let value = exactly_one(parts.headers.get_all(name).iter())?.as_bytes();
         if value.is_empty() {
             return None;
         }
@@ -230,7 +96,7 @@ impl KeyExtractor for Cookie {
         let values = lines
             .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
             .filter_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="));
-        let value = only(values)?;
+        let value = exactly_one(values)?;
         if value.is_empty() {
             return None;
         }
@@ -277,16 +143,16 @@ impl<T> fmt::Debug for Extension<T> {
 /// stands around the router instead of in it.
 #[cfg(feature = "axum")]
 #[must_use]
-pub fn path() -> impl KeyExtractor + Clone + fmt::Debug {
-    Path
+pub fn matched_path() -> impl KeyExtractor + Clone + fmt::Debug {
+    MatchedPath
 }
 
 #[cfg(feature = "axum")]
 #[derive(Clone, Debug)]
-struct Path;
+struct MatchedPath;
 
 #[cfg(feature = "axum")]
-impl KeyExtractor for Path {
+impl KeyExtractor for MatchedPath {
     fn extract(&self, parts: &Parts, key: &mut KeyParts) -> Option<()> {
         let route = parts.extensions.get::<axum::extract::MatchedPath>();
         key.push(route.map(axum::extract::MatchedPath::as_str));
@@ -294,105 +160,22 @@ impl KeyExtractor for Path {
     }
 }
 
-impl<K: KeyPart, F> KeyExtractor for F
-where
-    F: Fn(&Parts) -> Option<K> + Send + Sync + 'static,
-{
-    fn extract(&self, parts: &Parts, key: &mut KeyParts) -> Option<()> {
-        key.push(self(parts)?);
-        Some(())
-    }
-}
-
-macro_rules! tuple {
-    ($($extractor:ident)+) => {
-        /// All of them, one after the other; missing if one is.
-        impl<$($extractor: KeyExtractor),+> KeyExtractor for ($($extractor,)+) {
-            #[expect(non_snake_case, reason = "each element is named as its type")]
-            fn extract(&self, parts: &Parts, key: &mut KeyParts) -> Option<()> {
-                let ($($extractor,)+) = self;
-                $($extractor.extract(parts, key)?;)+
-                Some(())
-            }
-
-            #[expect(non_snake_case, reason = "each element is named as its type")]
-            fn check(&self) -> Result<(), ConfigError> {
-                let ($($extractor,)+) = self;
-                $($extractor.check()?;)+
-                Ok(())
-            }
-        }
-    };
-}
-
-tuple!(A B);
-tuple!(A B C);
-tuple!(A B C D);
-
 /// The only item, if there is exactly one.
-pub(super) fn only<I: Iterator>(mut items: I) -> Option<I::Item> {
+pub(super) fn exactly_one<I: Iterator>(mut items: I) -> Option<I::Item> {
     let item = items.next()?;
     items.next().is_none().then_some(item)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::{
+        Subject,
+        testing::{key, missing, request},
+    };
     use super::*;
-    use crate::key::Key;
-    use http::{HeaderValue, Request};
     use proptest::prelude::*;
-
-    fn request(headers: &[(&str, &[u8])]) -> Parts {
-        let mut request = Request::builder();
-        for (name, value) in headers {
-            request = request.header(*name, HeaderValue::from_bytes(value).unwrap());
-        }
-        request.body(()).unwrap().into_parts().0
-    }
-
-    fn key(subject: &Subject, parts: &Parts) -> Key {
-        let mut key = KeyParts::new();
-        assert_eq!(subject.resolve(parts, &mut key), Resolved::Key);
-        Key::custom("test", &key)
-    }
-
-    fn missing(extractor: impl KeyExtractor, parts: &Parts) -> bool {
-        let mut key = KeyParts::new().with("before");
-        let before = key.len();
-        let resolved = extractor.or_skip().resolve(parts, &mut key);
-        assert_eq!(resolved == Resolved::Skip, key.len() == before);
-        resolved == Resolved::Skip
-    }
-
-    #[test]
-    fn a_missing_key_does_what_was_chosen() {
-        let nothing = request(&[]);
-        let resolve = |subject: Subject| subject.resolve(&nothing, &mut KeyParts::new());
-        assert_eq!(resolve(header("a").or_skip()), Resolved::Skip);
-        assert_eq!(resolve(header("a").or_reject()), Resolved::Reject);
-        assert_eq!(resolve(header("a").or_shared()), Resolved::Key);
-    }
-
-    /// Appends nothing, which no extractor here does.
-    struct Nothing;
-
-    impl KeyExtractor for Nothing {
-        fn extract(&self, parts: &Parts, _: &mut KeyParts) -> Option<()> {
-            parts.headers.get("a").map(|_| ())
-        }
-    }
-
-    #[test]
-    fn the_shared_subject_is_no_other() {
-        let told = |parts: &Parts| parts.headers.get("a").map(|_| None::<&'static str>);
-        let subject = told.or_shared();
-        let shared = key(&subject, &request(&[]));
-        assert_ne!(shared, key(&subject, &request(&[("a", b"b")])));
-
-        let subject = Nothing.or_shared();
-        assert_eq!(shared, key(&subject, &request(&[])));
-        assert_ne!(shared, key(&subject, &request(&[("a", b"b")])));
-    }
 
     #[test]
     fn a_header_that_is_empty_or_repeated_is_missing() {
@@ -466,18 +249,6 @@ mod tests {
     }
 
     #[test]
-    fn a_tuple_is_missing_if_one_element_is() {
-        let only_a = request(&[("a", b"1")]);
-        assert!(missing((header("a"), header("b")), &only_a));
-        assert!(missing((header("b"), header("a")), &only_a));
-        let both = request(&[("a", b"1"), ("b", b"2")]);
-        assert!(!missing((header("a"), header("b")), &both));
-        let swapped = request(&[("a", b"2"), ("b", b"1")]);
-        let subject = (header("a"), header("b")).or_skip();
-        assert_ne!(key(&subject, &both), key(&subject, &swapped));
-    }
-
-    #[test]
     fn names_that_cannot_be_are_reported() {
         let problem = |subject: Subject| subject.check().unwrap_err().to_string();
         assert!(problem(header("x api").or_skip()).contains("write one such as"));
@@ -495,16 +266,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn different_headers_are_different_subjects(
-            a in header_bytes(), b in header_bytes(), c in header_bytes(), d in header_bytes(),
-        ) {
-            let subject = (header("a"), header("b")).or_shared();
-            let one = key(&subject, &request(&[("a", &a), ("b", &b)]));
-            let two = key(&subject, &request(&[("a", &c), ("b", &d)]));
-            prop_assert_eq!(one == two, (a, b) == (c, d));
-        }
-
         #[test]
         fn hostile_cookies_do_not_panic(line in header_bytes()) {
             let parts = request(&[("cookie", &line)]);

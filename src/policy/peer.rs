@@ -1,0 +1,157 @@
+//! The address at the other end of the connection.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
+
+use http::request::Parts;
+
+use super::{KeyExtractor, forwarded::unmapped};
+use crate::key::KeyParts;
+
+/// The address at the other end of the connection, which whoever accepts the connection puts into
+/// each request's extensions.
+///
+/// With axum there is nothing to do but to serve with
+/// `into_make_service_with_connect_info::<SocketAddr>()` and to switch on the feature `axum`;
+/// this type goes before what axum says. With hyper:
+///
+/// ```
+/// # use http::{Request, Response};
+/// # use std::{convert::Infallible, net::SocketAddr};
+/// # use tower::{Service, service_fn};
+/// # use tower_stash::policy::PeerAddr;
+/// # async fn connection(listener: tokio::net::TcpListener) -> std::io::Result<()> {
+/// # let service = service_fn(async |_: Request<hyper::body::Incoming>| Ok::<_, Infallible>(Response::new(String::new())));
+/// let (stream, peer) = listener.accept().await?;
+/// let service = hyper::service::service_fn(move |mut request: Request<_>| {
+///     request.extensions_mut().insert(PeerAddr(peer));
+///     service.clone().call(request)
+/// });
+/// # let io = hyper_util::rt::TokioIo::new(stream);
+/// # hyper::server::conn::http1::Builder::new().serve_connection(io, service).await.unwrap();
+/// # Ok(())
+/// # }
+/// ```
+///
+/// With tonic, around this crate's layers:
+///
+/// ```
+/// # use tonic::transport::{Server, server::TcpConnectInfo};
+/// # use tower::{ServiceBuilder, util::MapRequestLayer};
+/// # use tower_stash::policy::PeerAddr;
+/// let peer = MapRequestLayer::new(|mut request: http::Request<tonic::body::Body>| {
+///     let info = request.extensions().get::<TcpConnectInfo>();
+///     if let Some(peer) = info.and_then(TcpConnectInfo::remote_addr) {
+///         request.extensions_mut().insert(PeerAddr(peer));
+///     }
+///     request
+/// });
+/// let server = Server::builder().layer(peer);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// The address at the other end of the connection, whatever headers say.
+///
+/// It comes from [`PeerAddr`] or, with the feature `axum`, from `ConnectInfo<SocketAddr>`; missing
+/// where there is neither, and on a unix socket. Behind a proxy it is the proxy's: use [`client_ip`].
+///
+/// All addresses of one IPv6 /64 count as one, since a client usually has a whole one; an IPv4
+/// address that IPv6 maps is that IPv4 address.
+#[must_use]
+pub fn peer_ip() -> impl KeyExtractor + Clone + fmt::Debug {
+    PeerIp
+}
+
+#[derive(Clone, Debug)]
+struct PeerIp;
+
+impl KeyExtractor for PeerIp {
+    fn extract(&self, parts: &Parts, key: &mut KeyParts) -> Option<()> {
+        key.push(aggregated(peer(parts)?));
+        Some(())
+    }
+}
+
+/// The peer's address, unmapped.
+pub(super) fn peer(parts: &Parts) -> Option<IpAddr> {
+    let own = parts.extensions.get::<PeerAddr>().map(|peer| peer.0);
+    own.or_else(|| connect_info(parts))
+        .map(|peer| unmapped(peer.ip()))
+}
+
+#[cfg(feature = "axum")]
+fn connect_info(parts: &Parts) -> Option<SocketAddr> {
+    use axum::extract::connect_info::{ConnectInfo, MockConnectInfo};
+
+    let extensions = &parts.extensions;
+    let real = extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|info| info.0);
+    real.or_else(|| {
+        let mock = extensions.get::<MockConnectInfo<SocketAddr>>();
+        mock.map(|info| info.0)
+    })
+}
+
+#[cfg(not(feature = "axum"))]
+fn connect_info(_: &Parts) -> Option<SocketAddr> {
+    None
+}
+
+/// The address that all of one client's count as; it has been unmapped before.
+pub(super) fn aggregated(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & SITE_MASK).into(),
+    }
+}
+
+/// The first 64 bits of an IPv6 address.
+const SITE_MASK: u128 = !0 << 64;
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{key, missing, request};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn peer_key(peer: IpAddr) -> crate::key::Key {
+        let mut parts = request(&[]);
+        parts
+            .extensions
+            .insert(PeerAddr(SocketAddr::new(peer, 4711)));
+        key(&peer_ip().or_skip(), &parts)
+    }
+
+    #[test]
+    fn a_peer_that_nobody_told_is_missing() {
+        assert!(missing(peer_ip(), &request(&[])));
+    }
+
+    proptest! {
+        #[test]
+        fn a_mapped_ipv4_address_has_the_key_of_the_address(v4 in any::<std::net::Ipv4Addr>()) {
+            prop_assert_eq!(peer_key(v4.into()), peer_key(v4.to_ipv6_mapped().into()));
+        }
+
+        #[test]
+        fn two_ipv4_addresses_have_two_keys(a in any::<[u8; 4]>(), b in any::<[u8; 4]>()) {
+            prop_assert_eq!(peer_key(a.into()) == peer_key(b.into()), a == b);
+        }
+
+        #[test]
+        fn one_slash_64_has_one_key_and_two_have_two(
+            site in 0x2000_u64 << 48..0x4000_u64 << 48, other in 0x2000_u64 << 48..0x4000_u64 << 48,
+            a in any::<u64>(), b in any::<u64>(),
+        ) {
+            let ip = |site: u64, host: u64| {
+                IpAddr::from(Ipv6Addr::from_bits(u128::from(site) << 64 | u128::from(host)))
+            };
+            prop_assert_eq!(peer_key(ip(site, a)), peer_key(ip(site, b)));
+            prop_assert_eq!(peer_key(ip(site, a)) == peer_key(ip(other, a)), site == other);
+        }
+    }
+}
