@@ -4,7 +4,7 @@ use std::future::Future;
 
 use super::{
     Op, Result,
-    around::{Around, forward_around},
+    wrapper::{Wrapper, impl_capabilities},
 };
 use crate::observe::CallMeter;
 
@@ -33,7 +33,7 @@ impl<B> Metered<B> {
     }
 }
 
-impl<B: Sync> Around for Metered<B> {
+impl<B: Sync> Wrapper for Metered<B> {
     async fn around<T: Send>(
         &self,
         op: Op,
@@ -46,7 +46,7 @@ impl<B: Sync> Around for Metered<B> {
     }
 }
 
-forward_around!(Metered);
+impl_capabilities!(Metered);
 
 #[cfg(test)]
 mod tests {

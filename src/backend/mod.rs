@@ -30,7 +30,6 @@
 //! [`KeyValue::clock_skew`] included.
 
 mod any;
-pub(crate) mod around;
 mod breaker;
 mod broadcast;
 mod erased;
@@ -46,6 +45,7 @@ mod redis;
 #[cfg(test)]
 pub(crate) mod stub;
 mod timeout;
+pub(crate) mod wrapper;
 
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisBackend, RedisConfig};

@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use super::{
     BackendError, Op, Result,
-    around::{Around, forward_around},
+    wrapper::{Wrapper, impl_capabilities},
 };
 
 /// A backend whose every call ends within a time.
@@ -40,7 +40,7 @@ impl<B> Timeout<B> {
     }
 }
 
-impl<B: Sync> Around for Timeout<B> {
+impl<B: Sync> Wrapper for Timeout<B> {
     async fn around<T: Send>(
         &self,
         op: Op,
@@ -52,7 +52,7 @@ impl<B: Sync> Around for Timeout<B> {
     }
 }
 
-forward_around!(Timeout);
+impl_capabilities!(Timeout);
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use std::{
 
 use crate::backend::{
     BackendError, BackendErrorKind, Op, Result,
-    around::{Around, forward_around},
+    wrapper::{Wrapper, impl_capabilities},
 };
 
 /// A backend whose calls fail as a test wants them to, and are counted.
@@ -132,7 +132,7 @@ impl<B> FaultBackend<B> {
     }
 }
 
-impl<B: Sync> Around for FaultBackend<B> {
+impl<B: Sync> Wrapper for FaultBackend<B> {
     async fn around<T: Send>(
         &self,
         op: Op,
@@ -159,7 +159,7 @@ impl<B: Sync> Around for FaultBackend<B> {
     }
 }
 
-forward_around!(FaultBackend);
+impl_capabilities!(FaultBackend);
 
 fn injected(op: Op, kind: BackendErrorKind) -> BackendError {
     BackendError::new(kind, format!("{}: injected fault", op.attempt()))

@@ -14,7 +14,7 @@ use std::{
 use self::circuit::{Circuit, Permit, Settings, Verdict};
 use super::{
     BackendError, BackendErrorKind, Op, Result,
-    around::{Around, forward_around},
+    wrapper::{Wrapper, impl_capabilities},
 };
 use crate::clock::monotonic_now;
 
@@ -91,7 +91,7 @@ impl<B> Breaker<B> {
     }
 }
 
-impl<B: Sync> Around for Breaker<B> {
+impl<B: Sync> Wrapper for Breaker<B> {
     async fn around<T: Send>(
         &self,
         _op: Op,
@@ -109,7 +109,7 @@ impl<B: Sync> Around for Breaker<B> {
     }
 }
 
-forward_around!(Breaker);
+impl_capabilities!(Breaker);
 
 /// A call that was let through, which tells the circuit what became of it, even when it is dropped.
 struct Attempt<'a> {

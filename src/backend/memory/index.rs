@@ -28,7 +28,7 @@ impl Index for MemoryBackend {
             let latest = set.deadline().unwrap_or(deadline);
             shard
                 .sets
-                .settle(index, latest)
+                .resize(index, latest)
                 .inspect_err(|_| undo_add(shard, index, &member, before, now))
         })
     }
@@ -37,12 +37,12 @@ impl Index for MemoryBackend {
         let removed = self
             .inner
             .store
-            .visit(index, |shard, now| remove(shard, index, &member, now));
+            .with_shard(index, |shard, now| remove(shard, index, &member, now));
         Ok(removed)
     }
 
     async fn members(&self, index: &Key, after: Option<Cursor>) -> Result<Page> {
-        let page = self.inner.store.visit(index, |shard, now| {
+        let page = self.inner.store.with_shard(index, |shard, now| {
             let set = shard.sets.find(index, now);
             set.map(|stored| stored.content.page(after, now))
         });
@@ -58,7 +58,7 @@ fn remove(shard: &mut Shard, index: &Key, member: &Bytes, now: Timestamp) -> boo
     set.prune(now);
     let removed = set.remove(member);
     match set.deadline() {
-        Some(latest) => _ = shard.sets.settle(index, latest),
+        Some(latest) => _ = shard.sets.resize(index, latest),
         None => shard.sets.remove(index),
     }
     removed
@@ -79,7 +79,7 @@ fn undo_add(
     if let Some(stored) = shard.sets.find(index, now) {
         stored.content.add(member.clone(), deadline);
         let latest = stored.content.deadline().unwrap_or(deadline);
-        _ = shard.sets.settle(index, latest);
+        _ = shard.sets.resize(index, latest);
     }
 }
 

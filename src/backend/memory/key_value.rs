@@ -31,7 +31,7 @@ pub(super) struct Versions(AtomicU64);
 
 impl KeyValue for MemoryBackend {
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Option<Entry>> {
-        let entry = self.inner.store.visit(key, |shard, now| {
+        let entry = self.inner.store.with_shard(key, |shard, now| {
             let stored = shard.values.find(key, now)?;
             let Value { bytes, version } = &stored.content;
             let entry = Entry::new(bytes.clone(), *version);
@@ -63,7 +63,7 @@ impl KeyValue for MemoryBackend {
     }
 
     async fn delete(&self, key: &Key, precondition: Precondition) -> Result<bool> {
-        let deleted = self.inner.store.visit(key, |shard, now| {
+        let deleted = self.inner.store.with_shard(key, |shard, now| {
             let current = shard.values.find(key, now);
             let deletes = current.is_some() && precondition.holds_for(current.as_deref());
             if deletes {
@@ -76,7 +76,7 @@ impl KeyValue for MemoryBackend {
 
     async fn touch(&self, key: &Key, ttl: Duration, precondition: Precondition) -> Result<bool> {
         let ttl = whole_millis(ttl)?;
-        let touched = self.inner.store.visit(key, |shard, now| {
+        let touched = self.inner.store.with_shard(key, |shard, now| {
             let current = shard.values.find(key, now);
             let touches = current.is_some() && precondition.holds_for(current.as_deref());
             if touches {

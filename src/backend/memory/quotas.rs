@@ -22,7 +22,7 @@ impl Quotas for MemoryBackend {
 
     async fn refund(&self, receipt: &Receipt) -> Result<()> {
         let subject = &receipt.subject;
-        self.inner.store.visit(subject, |shard, now| {
+        self.inner.store.with_shard(subject, |shard, now| {
             change(shard, subject, now, |states| {
                 quotas::refund(states, receipt);
             });
@@ -31,7 +31,7 @@ impl Quotas for MemoryBackend {
     }
 
     async fn reset(&self, subject: &Key, limits: &[Limit]) -> Result<()> {
-        self.inner.store.visit(subject, |shard, now| {
+        self.inner.store.with_shard(subject, |shard, now| {
             change(shard, subject, now, |states| states.reset(limits));
         });
         Ok(())
@@ -61,7 +61,7 @@ fn decide(
     }
     states.prune(now);
     let deadline = states.deadline();
-    shard.counters.settle(subject, deadline).inspect_err(|_| {
+    shard.counters.resize(subject, deadline).inspect_err(|_| {
         if let Some(stored) = shard.counters.find(subject, now) {
             quotas::refund(&mut stored.content, &decision.receipt(request));
         }
@@ -80,7 +80,7 @@ fn change(shard: &mut Shard, subject: &Key, now: Timestamp, change: impl FnOnce(
         shard.counters.remove(subject);
     } else {
         let deadline = states.deadline();
-        _ = shard.counters.settle(subject, deadline);
+        _ = shard.counters.resize(subject, deadline);
     }
 }
 

@@ -22,14 +22,14 @@ use crate::{
 
 /// All shards. At most one of them is locked by a call at a time, and none across an await.
 pub(super) struct Store {
-    slots: [Slot; SHARDS],
+    cells: [ShardCell; SHARDS],
     hasher: RandomState,
     budget: Arc<Budget>,
     clock: Arc<dyn Clock>,
 }
 
 /// A shard, and what the others need to know of it without its lock.
-struct Slot {
+struct ShardCell {
     shard: Mutex<Shard>,
     /// [`Shard::oldest_use`], or [`NOTHING`].
     oldest_use: AtomicU64,
@@ -41,7 +41,7 @@ impl Store {
     pub(super) fn new(settings: &Settings) -> Self {
         let budget = Arc::new(Budget::new(settings.max_bytes, settings.max_entries));
         Self {
-            slots: std::array::from_fn(|_| Slot {
+            cells: std::array::from_fn(|_| ShardCell {
                 shard: Mutex::new(Shard::new(&budget)),
                 oldest_use: AtomicU64::new(NOTHING),
                 earliest_deadline: AtomicU64::new(NOTHING),
@@ -57,8 +57,12 @@ impl Store {
     }
 
     /// Runs something on the shard of a key, at one moment.
-    pub(super) fn visit<T>(&self, key: &Key, visit: impl FnOnce(&mut Shard, Timestamp) -> T) -> T {
-        self.slot(key).with(|shard| visit(shard, self.clock.now()))
+    pub(super) fn with_shard<T>(
+        &self,
+        key: &Key,
+        run: impl FnOnce(&mut Shard, Timestamp) -> T,
+    ) -> T {
+        self.cell(key).with(|shard| run(shard, self.clock.now()))
     }
 
     /// Runs something on the shard of a key, at one moment, and again after making room as long as
@@ -71,9 +75,9 @@ impl Store {
         too_large: &'static str,
         mut write: impl FnMut(&mut Shard, Timestamp) -> std::result::Result<T, NoRoom>,
     ) -> Result<T> {
-        let slot = self.slot(key);
+        let cell = self.cell(key);
         loop {
-            let written = slot.with(|shard| {
+            let written = cell.with(|shard| {
                 let now = self.clock.now();
                 shard.sweep(now, SWEEP);
                 write(shard, now)
@@ -92,34 +96,34 @@ impl Store {
     /// least recently of all.
     fn make_room(&self) {
         let now = self.clock.now();
-        if let Some(slot) = self.first_by(|slot| &slot.earliest_deadline)
-            && slot.earliest_deadline.load(Relaxed) <= now.as_micros()
+        if let Some(cell) = self.first_by(|cell| &cell.earliest_deadline)
+            && cell.earliest_deadline.load(Relaxed) <= now.as_micros()
         {
-            slot.with(|shard| shard.sweep(now, SWEEP));
-        } else if let Some(slot) = self.first_by(|slot| &slot.oldest_use) {
-            slot.with(Shard::evict);
+            cell.with(|shard| shard.sweep(now, SWEEP));
+        } else if let Some(cell) = self.first_by(|cell| &cell.oldest_use) {
+            cell.with(Shard::evict);
         }
     }
 
-    fn first_by(&self, order: impl Fn(&Slot) -> &AtomicU64) -> Option<&Slot> {
-        self.slots
+    fn first_by(&self, order: impl Fn(&ShardCell) -> &AtomicU64) -> Option<&ShardCell> {
+        self.cells
             .iter()
-            .min_by_key(|slot| order(slot).load(Relaxed))
+            .min_by_key(|cell| order(cell).load(Relaxed))
     }
 
-    fn slot(&self, key: &Key) -> &Slot {
-        let [first, ..] = &self.slots;
+    fn cell(&self, key: &Key) -> &ShardCell {
+        let [first, ..] = &self.cells;
         let hash = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64);
         hash.ok()
-            .and_then(|index| self.slots.get(index))
+            .and_then(|index| self.cells.get(index))
             .unwrap_or(first)
     }
 
     /// The number of entries and the sum of their sizes, counted anew.
     #[cfg(test)]
     pub(super) fn recount(&self) -> (usize, usize) {
-        let counts = self.slots.iter().flat_map(|slot| {
-            slot.with(|shard| {
+        let counts = self.cells.iter().flat_map(|cell| {
+            cell.with(|shard| {
                 [
                     shard.values.recount(),
                     shard.sets.recount(),
@@ -131,7 +135,7 @@ impl Store {
     }
 }
 
-impl Slot {
+impl ShardCell {
     fn with<T>(&self, run: impl FnOnce(&mut Shard) -> T) -> T {
         let mut shard = lock(&self.shard);
         let result = run(&mut shard);

@@ -84,7 +84,7 @@ impl<T: Content> Table<T> {
     }
 
     /// Accounts for a change of the content under this key, and gives it this deadline.
-    pub(super) fn settle(&mut self, key: &Key, deadline: Timestamp) -> Result<(), NoRoom> {
+    pub(super) fn resize(&mut self, key: &Key, deadline: Timestamp) -> Result<(), NoRoom> {
         let Some(stored) = self.entries.get_mut(key) else {
             return Ok(());
         };

@@ -6,7 +6,7 @@ use std::future::Future;
 use super::{Op, Result};
 
 /// What a wrapper does around each call to the backend that it wraps.
-pub(crate) trait Around {
+pub(crate) trait Wrapper {
     /// Makes this call in the wrapper's way; not polling `call` is not making it.
     fn around<T: Send>(
         &self,
@@ -17,8 +17,8 @@ pub(crate) trait Around {
 
 /// Gives `Wrapper<B>` every capability that `B` has.
 ///
-/// Each call is `self.backend`'s own, inside [`Around::around`] of the wrapper.
-macro_rules! forward_around {
+/// Each call is `self.backend`'s own, inside [`Wrapper::around`] of the wrapper.
+macro_rules! impl_capabilities {
     ($Wrapper:ident) => {
         const _: () = {
             use std::time::Duration;
@@ -113,7 +113,7 @@ macro_rules! forward_around {
     };
 }
 
-pub(crate) use forward_around;
+pub(crate) use impl_capabilities;
 
 #[cfg(test)]
 mod tests {
