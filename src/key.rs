@@ -204,7 +204,7 @@ macro_rules! unsigned {
         /// The number, whatever its type: `7_u16` and `7_i64` are one part.
         impl KeyPart for $integer {
             fn append_to(&self, parts: &mut KeyParts) {
-                let number = *self as u128;
+                let number = u128::from(*self);
                 parts.push_frame(Tag::Number, &number.to_be_bytes());
             }
         }
@@ -224,8 +224,15 @@ macro_rules! signed {
     )+};
 }
 
-unsigned!(u16 u32 u64 u128 usize);
+unsigned!(u16 u32 u64 u128);
 signed!(i32 i64);
+
+/// The number, whatever its type: `7_usize` and `7_u16` are one part.
+impl KeyPart for usize {
+    fn append_to(&self, parts: &mut KeyParts) {
+        (*self as u64).append_to(parts);
+    }
+}
 
 /// The address as it stands: an IPv4 address and the IPv6 address that maps it are two parts.
 impl KeyPart for IpAddr {

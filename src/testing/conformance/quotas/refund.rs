@@ -1,0 +1,130 @@
+//! Giving back what was taken.
+
+use super::{ALGORITHMS, first, left, limit, reset_at};
+use crate::{
+    backend::Quotas,
+    testing::conformance::{Case, Fixture, MILLISECOND, Scene, cases},
+};
+
+pub(super) fn cases<F: Fixture<Backend: Quotas>>() -> Vec<Case<F>> {
+    cases![
+        a_refund_gives_back_what_was_taken,
+        a_refund_of_nothing_changes_nothing,
+        a_refund_without_a_counter_makes_none,
+        a_refund_after_the_window_gives_no_credit,
+        a_refund_sent_twice_gives_no_more_than_the_limit,
+        a_reset_forgets_what_was_taken,
+        a_reset_leaves_other_limits_and_subjects,
+    ]
+}
+
+async fn a_refund_gives_back_what_was_taken<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
+    let window = scene.calm_window().await;
+    for (name, quota) in ALGORITHMS {
+        let limits = [
+            limit("a", quota(5, window)),
+            limit("b", quota(12, window).with_weight(2)),
+        ];
+        let request = scene.request(name, limits);
+        scene.acquire(&request).await;
+        let three = request.clone().with_cost(3);
+        let decision = scene.acquire(&three).await;
+        assert_eq!(left(&decision), [1, 4], "{name}");
+        scene.refund(&decision.receipt(&three)).await;
+        let seen = scene.look(&request).await;
+        assert_eq!(left(&seen), [4, 10], "{name}: what was taken before stays");
+    }
+}
+
+async fn a_refund_of_nothing_changes_nothing<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
+    let window = scene.calm_window().await;
+    for (name, quota) in ALGORITHMS {
+        let request = scene.request(name, [limit("a", quota(2, window))]);
+        scene.acquire(&request.clone().with_cost(2)).await;
+        let denied = scene.acquire(&request).await;
+        scene.refund(&denied.receipt(&request)).await;
+        let seen = scene.look(&request).await;
+        assert_eq!(left(&seen), [0], "{name}: a denied call took nothing");
+    }
+}
+
+async fn a_refund_without_a_counter_makes_none<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
+    let window = scene.calm_window().await;
+    for (name, quota) in ALGORITHMS {
+        let request = scene.request(name, [limit("a", quota(3, window))]);
+        let decision = scene.acquire(&request).await;
+        scene.reset(&request).await;
+        scene.refund(&decision.receipt(&request)).await;
+        let seen = scene.look(&request).await;
+        assert_eq!(left(&seen), [3], "{name}: no more than the limit");
+        assert_eq!(first(&seen).reset, None, "{name}: nothing is taken");
+    }
+}
+
+async fn a_refund_after_the_window_gives_no_credit<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
+    for (name, quota) in ALGORITHMS {
+        let limits = [limit("a", quota(3, 60 * MILLISECOND))];
+        let request = scene.request(name, limits).with_cost(2);
+        let late = scene.acquire(&request).await;
+        scene.pass(125 * MILLISECOND).await;
+        scene.acquire(&request).await;
+        let before = scene.look(&request).await;
+        scene.refund(&late.receipt(&request)).await;
+        let after = scene.look(&request).await;
+        let unchanged = reset_at(&before) == reset_at(&after);
+        let passed = Some(u128::from(after.now.as_millis())) >= reset_at(&before);
+        assert!(
+            passed || (unchanged && left(&before) == left(&after)),
+            "{name}: what no longer counts was given back: {before:?} {after:?}"
+        );
+    }
+}
+
+async fn a_refund_sent_twice_gives_no_more_than_the_limit<F: Fixture<Backend: Quotas>>(
+    scene: Scene<F>,
+) {
+    let window = scene.calm_window().await;
+    for (name, quota) in ALGORITHMS {
+        let request = scene.request(name, [limit("a", quota(3, window))]);
+        let decision = scene.acquire(&request.clone().with_cost(2)).await;
+        for _ in 0..2 {
+            scene.refund(&decision.receipt(&request)).await;
+        }
+        let seen = scene.look(&request).await;
+        assert_eq!(left(&seen), [3], "{name}: no more than the limit");
+    }
+}
+
+async fn a_reset_forgets_what_was_taken<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
+    let window = scene.calm_window().await;
+    for (name, quota) in ALGORITHMS {
+        let limits = [limit("a", quota(3, window)), limit("b", quota(4, window))];
+        let request = scene.request(name, limits);
+        scene.reset(&request).await;
+        scene.acquire(&request.clone().with_cost(3)).await;
+        scene.reset(&request).await;
+        let seen = scene.look(&request).await;
+        assert_eq!(left(&seen), [3, 4], "{name}: all is there again");
+        assert_eq!(first(&seen).reset, None, "{name}: nothing is taken");
+    }
+}
+
+async fn a_reset_leaves_other_limits_and_subjects<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
+    let window = scene.calm_window().await;
+    for (name, quota) in ALGORITHMS {
+        let limits = [limit("a", quota(3, window)), limit("b", quota(4, window))];
+        let request = scene.request(name, limits);
+        let other = scene.request(&format!("{name}, other"), limits);
+        scene.acquire(&request).await;
+        scene.acquire(&other).await;
+        scene.reset(&scene.request(name, [limits[0]])).await;
+        let seen = scene.look(&request).await;
+        assert_eq!(left(&seen), [3, 3], "{name}: only the limit that was named");
+        let seen = scene.look(&other).await;
+        assert_eq!(
+            left(&seen),
+            [2, 3],
+            "{name}: only the subject that was named"
+        );
+    }
+}
