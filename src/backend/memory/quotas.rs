@@ -63,7 +63,11 @@ fn decide(
     let deadline = states.deadline();
     shard.counters.resize(subject, deadline).inspect_err(|_| {
         if let Some(stored) = shard.counters.find(subject, now) {
-            quotas::refund(&mut stored.content, &decision.receipt(request));
+            let states = &mut stored.content;
+            quotas::refund(states, &decision.receipt(request));
+            // Ended counters have left, so it takes no more room than before.
+            let deadline = states.deadline();
+            _ = shard.counters.resize(subject, deadline);
         }
     })?;
     Ok(decision)

@@ -205,7 +205,7 @@ impl State {
 
     fn hits(&self) -> usize {
         match self {
-            Self::Log(log) => log.len(),
+            Self::Log(log) => log.capacity(),
             Self::Fixed(_) | Self::Counter(_) => 0,
         }
     }

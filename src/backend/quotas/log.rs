@@ -65,6 +65,7 @@ impl Log {
             left -= u64::from(given_back);
             !given_back
         });
+        self.hits.shrink_to_fit();
     }
 
     /// When the last hit stops counting.
@@ -74,9 +75,9 @@ impl Log {
             .map_or(0, |newest| newest.saturating_add(window))
     }
 
-    /// How many hits are remembered.
-    pub(super) fn len(&self) -> usize {
-        self.hits.len()
+    /// How many hits there is room for without asking for more.
+    pub(super) fn capacity(&self) -> usize {
+        self.hits.capacity()
     }
 }
 

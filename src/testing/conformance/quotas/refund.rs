@@ -1,8 +1,10 @@
 //! Giving back what was taken.
 
+use std::time::Duration;
+
 use super::{ALGORITHMS, first, left, limit, reset_at};
 use crate::{
-    backend::Quotas,
+    backend::{Quota, Quotas},
     testing::conformance::{Case, Fixture, MILLISECOND, Scene, cases},
 };
 
@@ -13,6 +15,8 @@ pub(super) fn cases<F: Fixture<Backend: Quotas>>() -> Vec<Case<F>> {
         a_refund_without_a_counter_makes_none,
         a_refund_after_the_window_gives_no_credit,
         a_refund_sent_twice_gives_no_more_than_the_limit,
+        a_refund_of_the_window_before_makes_room_in_this_one,
+        a_refund_moves_no_end,
         a_reset_forgets_what_was_taken,
         a_reset_leaves_other_limits_and_subjects,
     ]
@@ -92,6 +96,44 @@ async fn a_refund_sent_twice_gives_no_more_than_the_limit<F: Fixture<Backend: Qu
         }
         let seen = scene.look(&request).await;
         assert_eq!(left(&seen), [3], "{name}: no more than the limit");
+    }
+}
+
+async fn a_refund_of_the_window_before_makes_room_in_this_one<F: Fixture<Backend: Quotas>>(
+    scene: Scene<F>,
+) {
+    let window = 140;
+    let request = scene.request("a", [limit("a", Quota::counter(10, window * MILLISECOND))]);
+    let elapsed = scene.now().await.as_millis() % u64::from(window);
+    if elapsed > u64::from(window) / 2 {
+        let next = u64::from(window) - elapsed;
+        scene.pass(Duration::from_millis(next)).await;
+    }
+    let five = request.clone().with_cost(5);
+    let before = scene.acquire(&five).await;
+    scene.pass(window * MILLISECOND).await;
+    scene.acquire(&request).await;
+    scene.refund(&before.receipt(&five)).await;
+    let seen = scene.look(&request).await;
+    assert!(
+        first(&seen).remaining >= 9,
+        "of 10, all but the one of this window: {seen:?}"
+    );
+}
+
+async fn a_refund_moves_no_end<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
+    for (name, quota) in ALGORITHMS {
+        // A counter remembers for two windows, the others for one.
+        let window = if name == "counter" { 60 } else { 120 };
+        let request = scene.request(name, [limit("a", quota(5, window * MILLISECOND))]);
+        scene.acquire(&request.clone().with_cost(2)).await;
+        let part = scene.acquire(&request).await;
+        scene.pass(72 * MILLISECOND).await;
+        scene.refund(&part.receipt(&request)).await;
+        scene.pass(60 * MILLISECOND).await;
+        let seen = scene.look(&request).await;
+        assert_eq!(left(&seen), [5], "{name}: what was left has ended");
+        assert_eq!(first(&seen).reset, None, "{name}: nothing is taken");
     }
 }
 
