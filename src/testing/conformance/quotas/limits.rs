@@ -2,7 +2,7 @@
 
 use super::{ALGORITHMS, first, left, limit, reset_at, retries};
 use crate::{
-    backend::{Acquire, Quota, Quotas, Retry, Take},
+    backend::{Acquire, BackendErrorKind, Quota, Quotas, Retry, Take},
     testing::conformance::{Case, Fixture, MILLISECOND, Scene, cases},
 };
 
@@ -18,6 +18,8 @@ pub(super) fn cases<F: Fixture<Backend: Quotas>>() -> Vec<Case<F>> {
         several_limits_take_all_or_nothing,
         limits_answer_in_the_order_of_the_request,
         as_many_limits_as_may_be_are_decided_in_one_call,
+        one_counter_twice_in_a_call_is_refused,
+        more_limits_than_allowed_are_refused,
         up_to_takes_what_fits,
         up_to_takes_what_fits_all_limits,
     ]
@@ -212,6 +214,29 @@ async fn as_many_limits_as_may_be_are_decided_in_one_call<F: Fixture<Backend: Qu
     assert_eq!(left(&decision), [0, 10, 20, 30, 40, 50, 60, 70]);
 }
 
+async fn one_counter_twice_in_a_call_is_refused<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
+    let window = scene.calm_window().await;
+    for (name, quota) in ALGORITHMS {
+        let limits = [limit("a", quota(5, window)), limit("a", quota(9, window))];
+        let request = scene.request(name, limits);
+        scene.refused(&request).await;
+        scene.refused(&request.with_cost(0)).await;
+        let seen = scene.look(&scene.request(name, [limits[0]])).await;
+        assert_eq!(left(&seen), [5], "{name}: what is refused takes nothing");
+    }
+}
+
+async fn more_limits_than_allowed_are_refused<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
+    let window = scene.calm_window().await;
+    for (name, quota) in ALGORITHMS {
+        let limit = |n: usize| limit(&n.to_string(), quota(5, window));
+        let limits: Vec<_> = (0..=Acquire::MAX_LIMITS).map(limit).collect();
+        scene.refused(&scene.request(name, limits)).await;
+        let seen = scene.look(&scene.request(name, [limit(0)])).await;
+        assert_eq!(left(&seen), [5], "{name}: what is refused takes nothing");
+    }
+}
+
 async fn up_to_takes_what_fits<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
     let window = scene.calm_window().await;
     for (name, quota) in ALGORITHMS {
@@ -259,5 +284,13 @@ async fn up_to_takes_what_fits_all_limits<F: Fixture<Backend: Quotas>>(scene: Sc
         let decision = scene.acquire(&request.with_cost(8)).await;
         assert_eq!(decision.taken, 3, "{name}: the least that fits any");
         assert_eq!(left(&decision), [6, 1, 2], "{name}: the same from each");
+    }
+}
+
+impl<F: Fixture<Backend: Quotas>> Scene<F> {
+    async fn refused(&self, request: &Acquire) {
+        let decision = self.backend().acquire(request).await;
+        let kind = decision.map_err(|error| error.kind());
+        assert_eq!(kind, Err(BackendErrorKind::InvalidInput));
     }
 }
