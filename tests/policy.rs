@@ -307,7 +307,19 @@ fn route_pattern() -> impl Strategy<Value = String> {
     })
 }
 
-/// Pieces of a path, those between which a slash, in one of its spellings, divides.
+/// Greater for a pattern that goes first, as `Routes` says; of "none" it is less than of any.
+fn specificity(pattern: &str) -> Vec<u8> {
+    let segments = pattern.split('/').skip(1);
+    let ranks = segments.map(|segment| match segment {
+        "{*rest}" => 0,
+        "{x}" => 2,
+        "a{x}" => 3,
+        _ => 4,
+    });
+    ranks.chain((pattern != "none").then_some(1)).collect()
+}
+
+/// A path with slashes and letters in several spellings.
 fn spelling() -> impl Strategy<Value = String> {
     let slash = prop_oneof![
         6 => Just("/"), 2 => Just("%2F"), 1 => Just("%2f"), 1 => Just("//"), 1 => Just("/./"),
@@ -333,7 +345,7 @@ fn spelling() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 
     /// Against axum's real router: every route has a rule, and answers with its own pattern.
     #[test]
@@ -363,9 +375,7 @@ proptest! {
         // Without a route there is an empty 404, which no route's layer sees.
         let Some(rule) = rule.filter(|_| !route.is_empty()) else { return Ok(()) };
         if route.contains("{*") {
-            let segments = |pattern: &str| pattern.split('/').count();
-            prop_assert_ne!(&rule, "none");
-            prop_assert!(!rule.contains("{*") || segments(&rule) >= segments(&route), "{} {}", rule, route);
+            prop_assert!(specificity(&rule) >= specificity(&route), "{} {}", rule, route);
         } else {
             prop_assert_eq!(rule, route);
         }
