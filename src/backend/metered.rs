@@ -34,13 +34,13 @@ impl<B> Metered<B> {
 }
 
 impl<B: Sync> Wrapper for Metered<B> {
-    async fn around<T: Send>(
+    async fn around<T: Send, F: Future<Output = Result<T>> + Send>(
         &self,
         op: Op,
-        call: impl Future<Output = Result<T>> + Send,
+        call: impl FnOnce() -> F + Send,
     ) -> Result<T> {
         let meter = CallMeter::start(self.label, op);
-        let answer = call.await;
+        let answer = call().await;
         meter.stop(&answer);
         answer
     }

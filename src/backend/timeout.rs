@@ -41,12 +41,12 @@ impl<B> Timeout<B> {
 }
 
 impl<B: Sync> Wrapper for Timeout<B> {
-    async fn around<T: Send>(
+    async fn around<T: Send, F: Future<Output = Result<T>> + Send>(
         &self,
         op: Op,
-        call: impl Future<Output = Result<T>> + Send,
+        call: impl FnOnce() -> F + Send,
     ) -> Result<T> {
-        tokio::time::timeout(self.after, call)
+        tokio::time::timeout(self.after, call())
             .await
             .unwrap_or_else(|_| Err(BackendError::timed_out(op.attempt(), self.after)))
     }

@@ -7,11 +7,14 @@ use super::{Op, Result};
 
 /// What a wrapper does around each call to the backend that it wraps.
 pub(crate) trait Wrapper {
-    /// Makes this call in the wrapper's way; not polling `call` is not making it.
-    fn around<T: Send>(
+    /// Makes this call in the wrapper's way; not calling `call` is not making it.
+    ///
+    /// It is a closure, because a future that is handed over is stored twice: as an argument, and
+    /// where it is awaited.
+    fn around<T: Send, F: Future<Output = Result<T>> + Send>(
         &self,
         op: Op,
-        call: impl Future<Output = Result<T>> + Send,
+        call: impl FnOnce() -> F + Send,
     ) -> impl Future<Output = Result<T>> + Send;
 }
 
@@ -37,16 +40,17 @@ macro_rules! impl_capabilities {
 
             impl<B: KeyValue> KeyValue for $Wrapper<B> {
                 async fn get(&self, key: &Key, options: GetOptions) -> Result<Option<Entry>> {
-                    self.around(Op::Get, self.backend.get(key, options)).await
+                    self.around(Op::Get, move || self.backend.get(key, options))
+                        .await
                 }
 
                 async fn put(&self, key: &Key, value: Bytes, options: PutOptions) -> Result<Put> {
-                    self.around(Op::Put, self.backend.put(key, value, options))
+                    self.around(Op::Put, move || self.backend.put(key, value, options))
                         .await
                 }
 
                 async fn delete(&self, key: &Key, precondition: Precondition) -> Result<bool> {
-                    self.around(Op::Delete, self.backend.delete(key, precondition))
+                    self.around(Op::Delete, move || self.backend.delete(key, precondition))
                         .await
                 }
 
@@ -56,8 +60,10 @@ macro_rules! impl_capabilities {
                     ttl: Duration,
                     precondition: Precondition,
                 ) -> Result<bool> {
-                    self.around(Op::Touch, self.backend.touch(key, ttl, precondition))
-                        .await
+                    self.around(Op::Touch, move || {
+                        self.backend.touch(key, ttl, precondition)
+                    })
+                    .await
                 }
 
                 fn clock_skew(&self) -> Duration {
@@ -67,45 +73,48 @@ macro_rules! impl_capabilities {
 
             impl<B: Quotas> Quotas for $Wrapper<B> {
                 async fn acquire(&self, request: &Acquire) -> Result<Decision> {
-                    self.around(Op::Acquire, self.backend.acquire(request))
+                    self.around(Op::Acquire, move || self.backend.acquire(request))
                         .await
                 }
 
                 async fn refund(&self, receipt: &Receipt) -> Result<()> {
-                    self.around(Op::Refund, self.backend.refund(receipt)).await
+                    self.around(Op::Refund, move || self.backend.refund(receipt))
+                        .await
                 }
 
                 async fn reset(&self, subject: &Key, limits: &[Limit]) -> Result<()> {
-                    self.around(Op::Reset, self.backend.reset(subject, limits))
+                    self.around(Op::Reset, move || self.backend.reset(subject, limits))
                         .await
                 }
             }
 
             impl<B: Index> Index for $Wrapper<B> {
                 async fn add(&self, index: &Key, member: Bytes, deadline: Timestamp) -> Result<()> {
-                    self.around(Op::IndexAdd, self.backend.add(index, member, deadline))
-                        .await
+                    self.around(Op::IndexAdd, move || {
+                        self.backend.add(index, member, deadline)
+                    })
+                    .await
                 }
 
                 async fn remove(&self, index: &Key, member: Bytes) -> Result<bool> {
-                    self.around(Op::IndexRemove, self.backend.remove(index, member))
+                    self.around(Op::IndexRemove, move || self.backend.remove(index, member))
                         .await
                 }
 
                 async fn members(&self, index: &Key, after: Option<Cursor>) -> Result<Page> {
-                    self.around(Op::IndexMembers, self.backend.members(index, after))
+                    self.around(Op::IndexMembers, move || self.backend.members(index, after))
                         .await
                 }
             }
 
             impl<B: Broadcast> Broadcast for $Wrapper<B> {
                 async fn publish(&self, channel: &Key, message: Bytes) -> Result<()> {
-                    self.around(Op::Publish, self.backend.publish(channel, message))
+                    self.around(Op::Publish, move || self.backend.publish(channel, message))
                         .await
                 }
 
                 async fn subscribe(&self, channel: &Key) -> Result<Subscription> {
-                    self.around(Op::Subscribe, self.backend.subscribe(channel))
+                    self.around(Op::Subscribe, move || self.backend.subscribe(channel))
                         .await
                 }
             }

@@ -28,17 +28,16 @@
 //!
 //! With the feature `tracing`: one event at level DEBUG for each decision, with the layer as target
 //! (`tower_stash::rate_limit`) and the fields `rule` and `outcome`. One at level WARN, with the target
-//! `tower_stash` and the field `place`, where something that was promised could not be kept, such as
-//! a cost that should have been given back; at most one in ten seconds from each place.
+//! `tower_stash` and the field `place`, where something that was promised could not be kept: because
+//! the backend did not answer, or the server does not say who its peers are; at most one in ten
+//! seconds from each place.
 mod call_meter;
-#[cfg(any(feature = "rate-limit", feature = "redis"))]
 mod warn_site;
 
 #[cfg(feature = "rate-limit")]
 use std::sync::Arc;
 
 pub(crate) use self::call_meter::CallMeter;
-#[cfg(any(feature = "rate-limit", feature = "redis"))]
 pub(crate) use self::warn_site::WarnSite;
 
 /// Every metric that this crate emits.

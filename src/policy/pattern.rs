@@ -140,6 +140,7 @@ impl Segment {
             ));
         }
         if let Some(name) = text.strip_prefix('*') {
+            let name = if name.is_empty() { "rest" } else { name };
             return Err(format!(
                 "a parameter stands in braces; write \"{{*{name}}}\""
             ));

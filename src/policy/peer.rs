@@ -8,7 +8,7 @@ use std::{
 use http::request::Parts;
 
 use super::{KeyExtractor, forwarded::unmapped};
-use crate::key::KeyParts;
+use crate::{key::KeyParts, observe::WarnSite};
 
 /// The address at the other end of the connection, which whoever accepts the connection puts into
 /// each request's extensions.
@@ -76,10 +76,21 @@ impl KeyExtractor for PeerIp {
 }
 
 /// The peer's address, unmapped.
+///
+/// No client can make it missing: the server was put together so. That is worth a warning.
 pub(super) fn peer(parts: &Parts) -> Option<IpAddr> {
+    static NO_PEER: WarnSite = WarnSite::new("policy: peer address");
+
     let own = parts.extensions.get::<PeerAddr>().map(|peer| peer.0);
-    own.or_else(|| connect_info(parts))
-        .map(|peer| unmapped(peer.ip()))
+    let peer = own.or_else(|| connect_info(parts));
+    if peer.is_none() {
+        NO_PEER.warn(
+            &"a request has no peer address; serve with \
+              into_make_service_with_connect_info::<SocketAddr>() and the feature `axum`, \
+              or insert PeerAddr outside this layer",
+        );
+    }
+    peer.map(|peer| unmapped(peer.ip()))
 }
 
 #[cfg(feature = "axum")]

@@ -228,6 +228,12 @@ impl<R: Clone + Send + Sync + 'static> Policy<R> for Routes<R> {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        if self.routes.is_empty() && self.problems.is_empty() {
+            return Err(ConfigError::new(
+                "these routes name no path, so no request would have a rule; write e.g. \
+                 .get(\"/path\", rule), or leave the layer out",
+            ));
+        }
         if self.problems.is_empty() {
             return Ok(());
         }

@@ -133,26 +133,26 @@ impl<B> FaultBackend<B> {
 }
 
 impl<B: Sync> Wrapper for FaultBackend<B> {
-    async fn around<T: Send>(
+    async fn around<T: Send, F: Future<Output = Result<T>> + Send>(
         &self,
         op: Op,
-        call: impl Future<Output = Result<T>> + Send,
+        call: impl FnOnce() -> F + Send,
     ) -> Result<T> {
         let fault = self.plan().next(op);
         match fault {
-            Fault::None => call.await,
+            Fault::None => call().await,
             Fault::Fail(kind) => Err(injected(op, kind)),
             Fault::LostReply => {
-                drop(call.await);
+                drop(call().await);
                 Err(injected(op, BackendErrorKind::Disconnected))
             }
             Fault::Delay(delay) => {
                 tokio::time::sleep(delay).await;
-                call.await
+                call().await
             }
             Fault::Hang => pending().await,
             Fault::HangAfter => {
-                drop(call.await);
+                drop(call().await);
                 pending().await
             }
         }

@@ -92,10 +92,10 @@ impl<B> Breaker<B> {
 }
 
 impl<B: Sync> Wrapper for Breaker<B> {
-    async fn around<T: Send>(
+    async fn around<T: Send, F: Future<Output = Result<T>> + Send>(
         &self,
         _op: Op,
-        call: impl Future<Output = Result<T>> + Send,
+        call: impl FnOnce() -> F + Send,
     ) -> Result<T> {
         let Some(attempt) = Attempt::begin(&self.circuit) else {
             return Err(BackendError::new(
@@ -103,7 +103,7 @@ impl<B: Sync> Wrapper for Breaker<B> {
                 "reach the backend: its breaker is open after repeated failures",
             ));
         };
-        let answer = call.await;
+        let answer = call().await;
         attempt.end(Verdict::of(&answer));
         answer
     }

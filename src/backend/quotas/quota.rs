@@ -151,7 +151,8 @@ impl Quota {
     }
 
     /// How many calls of cost one it admits in a window.
-    pub(crate) fn calls(&self) -> u64 {
+    #[must_use]
+    pub fn calls(&self) -> u64 {
         self.limit / u64::from(self.weight)
     }
 

@@ -71,7 +71,7 @@ end
 
 function fixed.take(l, units)
   l.count, l.mark = l.count + units, l.start
-  local value = 'f1:' .. integer(l.start) .. ':' .. integer(l.count)
+  local value = string.format('f1:%.0f:%.0f', l.start, l.count)
   redis.call('SET', l.key, value, 'PX', ttl(l.start + l.window, 2 * l.window))
 end
 
@@ -108,7 +108,7 @@ end
 
 function counter.take(l, units)
   l.current, l.mark = l.current + units, l.index
-  local value = 'c1:' .. integer(l.index) .. ':' .. integer(l.current) .. ':' .. integer(l.previous)
+  local value = string.format('c1:%.0f:%.0f:%.0f', l.index, l.current, l.previous)
   redis.call('SET', l.key, value, 'PX', ttl((l.index + 2) * l.window, 3 * l.window))
 end
 
