@@ -17,6 +17,9 @@ pub(super) fn check(client: &Client) -> Result<(), ConfigError> {
         "the Redis client hangs for good after one full buffer; write max_command_buffer_len = 0"
     } else if connection.max_command_attempts < 2 {
         "the Redis client cannot follow a Cluster's redirections; write max_command_attempts = 3"
+    } else if connection.reconnect_on_auth_error {
+        "the Redis client drops every call in flight when one lacks a permission; \
+         write reconnect_on_auth_error = false"
     } else if client.is_clustered() && connection.max_redirections != 0 {
         "the Redis client mixes up answers while a Cluster moves a slot; write max_redirections = 0: \
          this backend follows redirections itself"
@@ -86,6 +89,12 @@ mod tests {
     fn a_client_with_a_single_attempt_is_refused() {
         let client = client(|connection, _| connection.max_command_attempts = 1);
         assert_refused(&client, "max_command_attempts = 3");
+    }
+
+    #[test]
+    fn a_client_that_reconnects_on_a_missing_permission_is_refused() {
+        let client = client(|connection, _| connection.reconnect_on_auth_error = true);
+        assert_refused(&client, "reconnect_on_auth_error = false");
     }
 
     #[test]

@@ -19,11 +19,8 @@ pub(super) fn unanswered(
     timeout: Duration,
     error: &fred::error::Error,
 ) -> BackendError {
-    let cause = Cause::new(error.details());
-    // Some answers close the connection, and every command on it fails with their text.
-    if let Some((kind, why)) = classify(error.details()) {
-        return BackendError::new(kind, format!("{attempted}: {why}")).with_source(cause);
-    }
+    // The text may be that of another command's answer, which closed the connection: it proves nothing about
+    // this command, and is only told as the source.
     match silence(error) {
         Silence::TimedOut => BackendError::timed_out(attempted, timeout),
         Silence::NeverSent => BackendError::new(
@@ -38,7 +35,20 @@ pub(super) fn unanswered(
             format!("{attempted}: the connection to Redis was lost before the answer"),
         ),
     }
-    .with_source(cause)
+    .with_source(Cause::new(error.details()))
+}
+
+/// The error for a subscription that was not made.
+pub(super) fn not_subscribed(
+    attempted: &'static str,
+    timeout: Duration,
+    error: &fred::error::Error,
+) -> BackendError {
+    match classify(error.details()) {
+        Some((kind, why)) => BackendError::new(kind, format!("{attempted}: {why}"))
+            .with_source(Cause::new(error.details())),
+        None => unanswered(attempted, timeout, error),
+    }
 }
 
 /// How a command stayed without an answer.
@@ -114,20 +124,11 @@ pub(super) fn is_unknown_script(answer: &str) -> bool {
     code(answer) == "NOSCRIPT"
 }
 
-/// What an answer means: by its code, or by the code of a command in a script (Redis 6 wraps those).
+/// What an answer means, by its code.
 fn classify(answer: &str) -> Option<(BackendErrorKind, &'static str)> {
     use BackendErrorKind::{Corrupt, Misconfigured, Rejected};
 
-    let inner = || {
-        answer
-            .split_once(": -")
-            .map_or("", |(_, inner)| code(inner))
-    };
-    let code = match code(answer) {
-        "ERR" if !inner().is_empty() => inner(),
-        code => code,
-    };
-    Some(match code {
+    Some(match code(answer) {
         "OOM" => (Rejected, "Redis is full"),
         "READONLY" => (Rejected, "this Redis is a replica"),
         "LOADING" => (Rejected, "Redis is still loading its data"),
@@ -146,19 +147,26 @@ fn classify(answer: &str) -> Option<(BackendErrorKind, &'static str)> {
         }
         "NOAUTH" | "WRONGPASS" => (Misconfigured, WRONG_CREDENTIALS),
         "CROSSSLOT" => (Misconfigured, "the keys are in different slots"),
-        "WRONGTYPE" => (Misconfigured, "something of another type is stored there"),
+        "WRONGTYPE" => (Corrupt, "something of another type is stored there"),
+        "ERR" if answer.starts_with("ERR DB index") => {
+            (Misconfigured, "the server has no database of this number")
+        }
         "ERR" if answer.contains("unknown command") => (
             Misconfigured,
-            "this server does not know a command; Redis 6.2 is the oldest that works",
+            "this server does not know a command; Redis 7.0 is the oldest that works",
         ),
         "CORRUPT" => (Corrupt, "what is stored there cannot be read"),
         _ => return None,
     })
 }
 
-/// The code at the beginning of an error.
+/// The code at the beginning of an error; where a server wraps the error of a command in a script, that one's.
 fn code(answer: &str) -> &str {
-    answer.split_whitespace().next().unwrap_or_default()
+    let inner = answer
+        .strip_prefix("ERR ")
+        .and_then(|wrapped| wrapped.split_once(": -"));
+    let text = inner.map_or(answer, |(_, inner)| inner);
+    text.split_whitespace().next().unwrap_or_default()
 }
 
 const LACKING_PERMISSION: &str = "the Redis user lacks a permission";
@@ -225,7 +233,7 @@ mod tests {
             "NOAUTH Authentication required.",
             "WRONGPASS invalid username-password pair or user is disabled.",
             "CROSSSLOT Keys in request don't hash to the same slot",
-            "WRONGTYPE Operation against a key holding the wrong kind of value",
+            "ERR DB index is out of range",
             "ERR unknown command 'EVALSHA', with args beginning with: 'x' ",
         ] {
             assert_refused(answer, BackendErrorKind::Misconfigured);
@@ -242,6 +250,41 @@ mod tests {
             "ERR Error running script (call to f_6b1b): @user_script:3: -NOPERM this user has no permissions",
             BackendErrorKind::Misconfigured,
         );
+    }
+
+    #[test]
+    fn a_replica_is_recognized_in_a_script_too() {
+        assert!(is_displaced(
+            "READONLY You can't write against a read only replica."
+        ));
+        assert!(is_displaced(
+            "ERR Error running script (call to f_6b1b): @user_script:12: -READONLY You can't write against a read only replica."
+        ));
+        assert!(!is_displaced("ERR something: else"));
+    }
+
+    #[test]
+    fn something_of_another_type_is_corrupt() {
+        assert_refused(
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+            BackendErrorKind::Corrupt,
+        );
+    }
+
+    #[test]
+    fn an_error_without_an_answer_of_its_own_proves_nothing() {
+        for details in [
+            "CLUSTERDOWN Hash slot not served",
+            "NOAUTH Authentication required.",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "NOPERM this user has no permissions",
+        ] {
+            let error = fred::error::Error::new(ErrorKind::Cluster, details);
+            let error = unanswered("test", Duration::from_millis(250), &error);
+            assert_eq!(error.kind(), BackendErrorKind::Disconnected, "{details}");
+            assert!(error.may_have_applied());
+            assert_eq!(error.source().unwrap().to_string(), details);
+        }
     }
 
     #[test]
