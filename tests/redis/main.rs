@@ -41,6 +41,7 @@ fn main() -> io::Result<ExitCode> {
         suites::connecting::trials(&bed),
         suites::counters::trials(&bed),
         suites::differential::trials(&bed),
+        suites::healing::trials(&bed),
         suites::outage::trials(&bed),
         suites::quickstart::trials(&bed),
         suites::round_trips::trials(&bed),

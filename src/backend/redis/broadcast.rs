@@ -3,7 +3,12 @@
 //! Subscriptions have a connection of their own, opened by the first of them. One task owns it: it subscribes,
 //! hands messages out, and after every loss connects again, subscribes again, and only then says `Reconnected`.
 
-use std::{collections::HashMap, mem, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use fred::{
@@ -58,11 +63,11 @@ impl Broadcast for RedisBackend {
                 }
             },
         };
-        let join = Request::Join {
+        let join = Request::Join(Join {
             channel,
             mailbox,
             answer,
-        };
+        });
         if exchange.send(join).is_err() {
             return Err(closed_error(SUBSCRIBE));
         }
@@ -98,15 +103,18 @@ pub(super) fn closed_error(attempted: &'static str) -> BackendError {
 
 /// What subscriptions ask of the task.
 pub(super) enum Request {
-    Join {
-        channel: Arc<str>,
-        mailbox: Arc<Mailbox>,
-        answer: oneshot::Sender<Result<()>>,
-    },
+    Join(Join),
     Leave {
         channel: Arc<str>,
         mailbox: Arc<Mailbox>,
     },
+}
+
+/// A subscription that is to be made.
+pub(super) struct Join {
+    channel: Arc<str>,
+    mailbox: Arc<Mailbox>,
+    answer: oneshot::Sender<Result<()>>,
 }
 
 /// The task that owns the connection of the subscriptions.
@@ -114,8 +122,8 @@ pub(super) struct Exchange {
     line: Arc<Line>,
     requests: mpsc::UnboundedReceiver<Request>,
     channels: HashMap<Arc<str>, Vec<Arc<Mailbox>>>,
-    /// Subscriptions that wait for the connection.
-    joining: Vec<(Arc<Mailbox>, oneshot::Sender<Result<()>>)>,
+    /// Subscriptions that wait for the server.
+    joining: Vec<Join>,
     patience: Duration,
 }
 
@@ -153,9 +161,8 @@ impl Exchange {
                     self.serve(&mut session).await;
                 }
                 Err(error) => {
-                    for (mailbox, answer) in mem::take(&mut self.joining) {
-                        self.forget(&mailbox);
-                        let _ = answer.send(Err(failure::unreachable(&error)));
+                    for join in mem::take(&mut self.joining) {
+                        let _ = join.answer.send(Err(failure::unreachable(&error)));
                     }
                     attempts += 1;
                     self.refuse_during(backoff(attempts)).await;
@@ -174,29 +181,21 @@ impl Exchange {
                 tokio::select! {
                     session = &mut opening => break session?,
                     Some(request) = self.requests.recv() => match request {
-                        Request::Join { channel, mailbox, answer } => {
-                            self.channels.entry(channel).or_default().push(Arc::clone(&mailbox));
-                            self.joining.push((mailbox, answer));
+                        Request::Join(join) => self.joining.push(join),
+                        Request::Leave { channel, mailbox } => {
+                            self.forget(&channel, &mailbox);
                         }
-                        Request::Leave { mailbox, .. } => self.forget(&mailbox),
                     },
                 }
             }
         };
-        let channels: Vec<String> = self.channels.keys().map(ToString::to_string).collect();
-        session
-            .subscribe(channels, self.channels.len(), self.patience)
-            .await?;
-        let joined = mem::take(&mut self.joining);
+        self.forget_abandoned();
+        let known = self.channels.keys().cloned().collect();
+        self.subscribe(&session, known).await?;
         for mailbox in self.channels.values().flatten() {
-            if !joined.iter().any(|(new, _)| Arc::ptr_eq(new, mailbox)) {
-                mailbox.push(Signal::Reconnected);
-            }
+            mailbox.push(Signal::Reconnected);
         }
-        for (_, answer) in joined {
-            // Whoever does not wait any more leaves by dropping its reader.
-            let _ = answer.send(Ok(()));
-        }
+        self.admit();
         Ok(session)
     }
 
@@ -206,8 +205,7 @@ impl Exchange {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                biased;
-                () = ended(&mut session.task) => return,
+                () = ended(&mut session.driver) => return,
                 message = session.messages.recv() => match message {
                     Ok(message) => self.deliver(message),
                     Err(broadcast::error::RecvError::Lagged(lost)) => {
@@ -218,7 +216,7 @@ impl Exchange {
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
                 Some(request) = self.requests.recv() => {
-                    if self.answer(session, request).await.is_err() {
+                    if self.handle(session, request).await.is_err() {
                         return;
                     }
                 }
@@ -235,45 +233,80 @@ impl Exchange {
         let Some(mailboxes) = self.channels.get(&*message.channel) else {
             return;
         };
-        let message = message.value.into_bytes().unwrap_or_default();
+        let signal = match message.value.into_bytes() {
+            Some(message) => Signal::Message(message),
+            // Not a string, which no PUBLISH can send.
+            None => Signal::Lagged(1),
+        };
         for mailbox in mailboxes {
-            mailbox.push(Signal::Message(message.clone()));
+            mailbox.push(signal.clone());
         }
     }
 
-    /// Answers a request; an error says that the connection is not to be trusted any more.
-    async fn answer(&mut self, session: &Session, request: Request) -> FredResult<()> {
-        match request {
-            Request::Join {
-                channel,
-                mailbox,
-                answer,
-            } => {
-                let mailboxes = self.channels.entry(Arc::clone(&channel)).or_default();
-                mailboxes.push(Arc::clone(&mailbox));
-                let result = session
-                    .subscribe(
-                        vec![channel.to_string()],
-                        self.channels.len(),
-                        self.patience,
-                    )
-                    .await;
-                let _ = answer.send(match &result {
-                    Ok(()) => Ok(()),
-                    Err(error) => {
-                        self.forget(&mailbox);
-                        Err(failure::unanswered(SUBSCRIBE, self.patience, error))
+    /// Handles a request and those behind it, at the cost of one; an error says that the connection is not to be
+    /// trusted any more.
+    async fn handle(&mut self, session: &Session, first: Request) -> FredResult<()> {
+        let mut left = HashSet::new();
+        let mut next = Some(first);
+        while let Some(request) = next {
+            match request {
+                Request::Join(join) => self.joining.push(join),
+                Request::Leave { channel, mailbox } => {
+                    if self.forget(&channel, &mailbox) {
+                        left.insert(channel);
                     }
-                });
-                result
-            }
-            Request::Leave { channel, mailbox } => {
-                self.forget(&mailbox);
-                if self.channels.contains_key(&channel) {
-                    return Ok(());
                 }
-                session.unsubscribe(&channel).await
             }
+            let is_full = self.joining.len() + left.len() >= MAX_BATCH;
+            next = (!is_full).then(|| self.requests.try_recv().ok()).flatten();
+        }
+
+        self.forget_abandoned();
+        for join in &self.joining {
+            left.remove(&join.channel);
+        }
+        if !left.is_empty() {
+            session.unsubscribe(left).await?;
+        }
+        if self.joining.is_empty() {
+            return Ok(());
+        }
+        let result = self.subscribe(session, HashSet::new()).await;
+        match &result {
+            Ok(()) => self.admit(),
+            Err(error) => {
+                for join in mem::take(&mut self.joining) {
+                    let refusal = failure::not_subscribed(SUBSCRIBE, self.patience, error);
+                    let _ = join.answer.send(Err(refusal));
+                }
+            }
+        }
+        result
+    }
+
+    /// Subscribes to these channels and to those of the waiting subscriptions, and waits until the server has done it.
+    async fn subscribe(
+        &self,
+        session: &Session,
+        mut channels: HashSet<Arc<str>>,
+    ) -> FredResult<()> {
+        let joining = self.joining.iter().map(|join| &join.channel);
+        let new: HashSet<_> = joining
+            .filter(|channel| !self.channels.contains_key(*channel))
+            .cloned()
+            .collect();
+        let total = self.channels.len() + new.len();
+        channels.extend(new);
+        session.subscribe(channels, total, self.patience).await
+    }
+
+    /// Lets the waiting subscriptions in.
+    fn admit(&mut self) {
+        for join in mem::take(&mut self.joining) {
+            let mailboxes = self.channels.entry(join.channel).or_default();
+            mailboxes.push(join.mailbox);
+            // Whoever does not wait any more leaves by dropping its reader.
+            let _ = join.answer.send(Ok(()));
         }
     }
 
@@ -285,23 +318,37 @@ impl Exchange {
             tokio::select! {
                 () = &mut pause => return,
                 Some(request) = self.requests.recv() => match request {
-                    Request::Join { answer, .. } => {
-                        let _ = answer.send(Err(BackendError::new(
+                    Request::Join(join) => {
+                        let _ = join.answer.send(Err(BackendError::new(
                             BackendErrorKind::Unavailable,
                             format!("{SUBSCRIBE}: not connected to Redis"),
                         )));
                     }
-                    Request::Leave { mailbox, .. } => self.forget(&mailbox),
+                    Request::Leave { channel, mailbox } => {
+                        self.forget(&channel, &mailbox);
+                    }
                 },
             }
         }
     }
 
-    fn forget(&mut self, mailbox: &Arc<Mailbox>) {
-        self.channels.retain(|_, mailboxes| {
-            mailboxes.retain(|other| !Arc::ptr_eq(other, mailbox));
-            !mailboxes.is_empty()
-        });
+    /// Sends nothing more to a mailbox, and says whether it was the last one of its channel.
+    fn forget(&mut self, channel: &Arc<str>, mailbox: &Arc<Mailbox>) -> bool {
+        let Some(mailboxes) = self.channels.get_mut(channel) else {
+            return false;
+        };
+        mailboxes.retain(|other| !Arc::ptr_eq(other, mailbox));
+        let is_last = mailboxes.is_empty();
+        if is_last {
+            self.channels.remove(channel);
+        }
+        is_last
+    }
+
+    /// Drops the subscriptions for which nobody waits any more. Whoever stops waiting does so before it leaves, so
+    /// none is let in after its `Leave`.
+    fn forget_abandoned(&mut self) {
+        self.joining.retain(|join| !join.answer.is_closed());
     }
 
     fn close(&mut self) {
@@ -310,6 +357,9 @@ impl Exchange {
         }
     }
 }
+
+/// How many requests are handled at once; a server takes this many channels well within a time-out.
+const MAX_BATCH: usize = 1_024;
 
 const SUBSCRIBE: &str = "subscribe to a channel";
 const HEARTBEAT: Duration = Duration::from_secs(5);

@@ -182,6 +182,7 @@ impl RedisConfig {
                 ));
             }
         };
+        let step = self.connect_timeout / connect_steps(&config.server);
         Ok(Blueprint {
             config,
             performance: PerformanceConfig {
@@ -190,8 +191,8 @@ impl RedisConfig {
                 ..PerformanceConfig::default()
             },
             connection: ConnectionConfig {
-                connection_timeout: self.connect_timeout,
-                internal_command_timeout: self.connect_timeout,
+                connection_timeout: step,
+                internal_command_timeout: step,
                 max_command_attempts: 3,
                 // fred follows ASK by reading the next answer on a connection as if nobody else waited for it, so that
                 // later answers go to the wrong callers, and then asks the old node again. `Line::send` follows instead.
@@ -264,6 +265,15 @@ impl TryFrom<String> for RedisConfig {
 impl From<Infallible> for ConfigError {
     fn from(never: Infallible) -> Self {
         match never {}
+    }
+}
+
+/// Into how many parts the connect time-out is divided: a server that hangs must leave time for the others, and for
+/// the connection that they lead to.
+pub(super) fn connect_steps(server: &ServerConfig) -> u32 {
+    match server.hosts().len() {
+        0 | 1 => 1,
+        several => u32::try_from(several).unwrap_or(u32::MAX).saturating_add(1),
     }
 }
 

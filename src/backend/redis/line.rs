@@ -1,9 +1,10 @@
 //! One client of fred's, and what is known about its health.
 
 use std::{
+    mem,
     sync::{
         PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -18,7 +19,10 @@ use fred::{
 };
 use tokio::sync::Notify;
 
-use super::failure::{self, Silence};
+use super::{
+    config,
+    failure::{self, Silence},
+};
 use crate::clock::monotonic_now;
 
 /// Everything that a client is made from, to make another one like it.
@@ -58,9 +62,9 @@ impl Blueprint {
         self.config.server.is_clustered()
     }
 
-    /// The longest that one step of connecting takes.
+    /// The longest that connecting takes, with all the servers that may be tried one after the other.
     pub(super) fn connect_timeout(&self) -> Duration {
-        self.connection.connection_timeout
+        self.connection.connection_timeout * config::connect_steps(&self.config.server)
     }
 }
 
@@ -68,9 +72,9 @@ impl Blueprint {
 pub(super) struct Line {
     pub(super) blueprint: Blueprint,
     client: RwLock<Client>,
-    /// Commands without an answer since the last one that had one.
-    silences: AtomicU32,
+    /// Whether a server said that it is not the primary.
     displaced: AtomicBool,
+    /// Holds a permit from the first call without an answer until the connections are examined.
     suspected: Notify,
 }
 
@@ -79,7 +83,6 @@ impl Line {
         Self {
             blueprint,
             client: RwLock::new(client),
-            silences: AtomicU32::new(0),
             displaced: AtomicBool::new(false),
             suspected: Notify::new(),
         }
@@ -96,7 +99,6 @@ impl Line {
     /// Sends later commands through this client.
     pub(super) fn replace(&self, client: Client) {
         *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
-        self.silences.store(0, Ordering::Relaxed);
     }
 
     /// Sends one command and waits for its answer, which may be an error.
@@ -147,16 +149,27 @@ impl Line {
         args: Vec<Value>,
         options: Options,
     ) -> FredResult<Resp3Frame> {
-        let result = self
-            .client()
-            .with_options(&options)
-            .custom_raw(command, args)
-            .await;
-        self.note(&result);
+        let waiting = Waiting(self);
+        let client = self.client().with_options(&options);
+        // fred's future has kilobytes; each future around it would carry them along.
+        let result = Box::pin(client.custom_raw(command, args)).await;
+        match &result {
+            Ok(frame) => {
+                waiting.is_over();
+                if error_text(frame).is_some_and(failure::is_displaced) {
+                    self.displaced.store(true, Ordering::Relaxed);
+                    self.suspected.notify_one();
+                }
+            }
+            Err(error) => match failure::silence(error) {
+                Silence::NeverSent | Silence::Redirected => waiting.is_over(),
+                Silence::TimedOut | Silence::Lost => {}
+            },
+        }
         result
     }
 
-    /// Waits until the client is worth examining.
+    /// Waits until the connections are worth examining.
     pub(super) async fn suspected(&self) {
         self.suspected.notified().await;
     }
@@ -165,30 +178,20 @@ impl Line {
     pub(super) fn take_displaced(&self) -> bool {
         self.displaced.swap(false, Ordering::Relaxed)
     }
+}
 
-    fn note(&self, result: &FredResult<Resp3Frame>) {
-        match result {
-            Ok(frame) => {
-                if self.silences.load(Ordering::Relaxed) != 0 {
-                    self.silences.store(0, Ordering::Relaxed);
-                }
-                if error_text(frame).is_some_and(failure::is_displaced) {
-                    self.displaced.store(true, Ordering::Relaxed);
-                    self.suspected.notify_one();
-                }
-            }
-            Err(error)
-                if matches!(
-                    failure::silence(error),
-                    Silence::NeverSent | Silence::Redirected
-                ) => {}
-            Err(_) => {
-                if self.silences.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_SILENCES {
-                    self.silences.store(0, Ordering::Relaxed);
-                    self.suspected.notify_one();
-                }
-            }
-        }
+/// A command that waits for its answer; dropped without one, also by a caller that gave up, it raises suspicion.
+struct Waiting<'a>(&'a Line);
+
+impl Waiting<'_> {
+    fn is_over(self) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.suspected.notify_one();
     }
 }
 
@@ -212,6 +215,3 @@ pub(super) fn error_text(frame: &Resp3Frame) -> Option<&str> {
         _ => None,
     }
 }
-
-/// Commands in a row that may stay without an answer before the client is suspected.
-const MAX_SILENCES: u32 = 5;

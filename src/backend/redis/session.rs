@@ -1,13 +1,13 @@
 //! The connection of the subscriptions.
 
-use std::time::Duration;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use fred::{
     clients::Client,
     error::{Error, ErrorKind},
     interfaces::{ClientLike, EventInterface, FredResult, PubsubInterface},
     types::{
-        ConnectHandle, CustomCommand, Message, Resp3Frame, RespVersion,
+        CustomCommand, Message, Resp3Frame, RespVersion,
         config::{Server, ServerConfig},
     },
 };
@@ -16,7 +16,7 @@ use tokio::{sync::broadcast, time::timeout};
 use super::{
     config,
     line::{Blueprint, Line, error_text},
-    watchdog::first_connection,
+    watchdog::{Driver, first_connection},
 };
 
 /// A connection of the subscriptions; dropping it closes it.
@@ -24,7 +24,8 @@ pub(super) struct Session {
     client: Client,
     /// The node, if it is one of a Cluster.
     node: Option<Server>,
-    pub(super) task: Option<ConnectHandle>,
+    /// The task that drives the client.
+    pub(super) driver: Option<Driver>,
     pub(super) messages: broadcast::Receiver<Message>,
 }
 
@@ -34,11 +35,11 @@ impl Session {
         let (blueprint, node) = subscriber(line)?;
         let client = blueprint.build();
         let messages = client.message_rx();
-        let task = first_connection(&client, blueprint.connect_timeout()).await?;
+        let driver = first_connection(&client, blueprint.connect_timeout()).await?;
         Ok(Self {
             client,
             node,
-            task: Some(task),
+            driver: Some(driver),
             messages,
         })
     }
@@ -46,19 +47,19 @@ impl Session {
     /// Subscribes, and waits until the server has done it and counts as many channels as it should.
     pub(super) async fn subscribe(
         &self,
-        channels: Vec<String>,
+        channels: HashSet<Arc<str>>,
         total: usize,
         patience: Duration,
     ) -> FredResult<()> {
         if !channels.is_empty() {
-            self.client.subscribe(channels).await?;
+            self.client.subscribe(names(channels)).await?;
         }
         self.confirm(total, patience).await
     }
 
     /// Unsubscribes, without waiting.
-    pub(super) async fn unsubscribe(&self, channel: &str) -> FredResult<()> {
-        self.client.unsubscribe(channel).await
+    pub(super) async fn unsubscribe(&self, channels: HashSet<Arc<str>>) -> FredResult<()> {
+        self.client.unsubscribe(names(channels)).await
     }
 
     /// Waits until the server has come this far, and says whether this connection has as many channels as it should.
@@ -89,12 +90,9 @@ impl Session {
     }
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
+/// Channels as fred takes them.
+fn names(channels: HashSet<Arc<str>>) -> Vec<String> {
+    channels.iter().map(ToString::to_string).collect()
 }
 
 /// How many channels a connection has, of what CLIENT INFO says of it.

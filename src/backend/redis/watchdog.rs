@@ -7,6 +7,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use fred::{
     clients::Client,
+    error::{Error, ErrorKind},
     interfaces::{ClientLike, EventInterface, FredResult},
     types::{
         ConnectHandle, CustomCommand, Value,
@@ -15,83 +16,80 @@ use fred::{
 };
 use tokio::{
     sync::{broadcast, watch},
-    time::{sleep, timeout},
+    task::JoinSet,
+    time::{sleep, sleep_until, timeout},
 };
 
 use super::{
     line::{Blueprint, Line, error_text},
     script,
 };
+use crate::clock::{Monotonic, monotonic_now};
 
 /// What keeps one line alive until the backend is closed or dropped.
 pub(super) struct Watchdog {
     line: Arc<Line>,
     /// The task that drives the client, if the client is ours.
-    task: Option<ConnectHandle>,
+    driver: Option<Driver>,
     /// The servers that the client has just connected to.
     connected: broadcast::Receiver<Server>,
     attempts: u32,
-    /// How long a PING may take.
-    patience: Duration,
+    /// When the connections may be examined again.
+    next_check: Monotonic,
+    command_timeout: Duration,
 }
 
 impl Watchdog {
     /// A line that is connected, and its watchdog.
     pub(super) async fn connect(
         blueprint: Blueprint,
-        patience: Duration,
+        command_timeout: Duration,
     ) -> FredResult<(Arc<Line>, Self)> {
         let client = blueprint.build();
         let connected = client.reconnect_rx();
-        let task = first_connection(&client, blueprint.connect_timeout()).await?;
-        let line = Arc::new(Line::new(blueprint, client));
-        Ok((
-            Arc::clone(&line),
-            Self {
-                line,
-                task: Some(task),
-                connected,
-                attempts: 0,
-                patience,
-            },
-        ))
+        let driver = first_connection(&client, blueprint.connect_timeout()).await?;
+        let line = Line::new(blueprint, client);
+        Ok(Self::new(line, Some(driver), connected, command_timeout))
     }
 
     /// A line that connects in the background, and its watchdog.
-    pub(super) fn connect_later(blueprint: Blueprint, patience: Duration) -> (Arc<Line>, Self) {
+    pub(super) fn connect_later(
+        blueprint: Blueprint,
+        command_timeout: Duration,
+    ) -> (Arc<Line>, Self) {
         let client = blueprint.build();
         let connected = client.reconnect_rx();
-        let task = client.connect();
-        let line = Arc::new(Line::new(blueprint, client));
-        (
-            Arc::clone(&line),
-            Self {
-                line,
-                task: Some(task),
-                connected,
-                attempts: 0,
-                patience,
-            },
-        )
+        let driver = Driver(client.connect());
+        let line = Line::new(blueprint, client);
+        Self::new(line, Some(driver), connected, command_timeout)
     }
 
     /// The line of a client of the user's, and its watchdog.
-    pub(super) fn adopt(client: Client, patience: Duration) -> (Arc<Line>, Self) {
+    pub(super) fn adopt(client: Client, command_timeout: Duration) -> (Arc<Line>, Self) {
         let connected = client.reconnect_rx();
         for server in client.active_connections() {
-            tokio::spawn(load_scripts(client.clone(), server, patience));
+            tokio::spawn(load_scripts(client.clone(), server, command_timeout));
         }
-        let line = Arc::new(Line::new(Blueprint::of(&client), client));
-        (
-            Arc::clone(&line),
-            Self {
-                line,
-                task: None,
-                connected,
-                attempts: 0,
-                patience,
-            },
-        )
+        let line = Line::new(Blueprint::of(&client), client);
+        Self::new(line, None, connected, command_timeout)
+    }
+
+    fn new(
+        line: Line,
+        driver: Option<Driver>,
+        connected: broadcast::Receiver<Server>,
+        command_timeout: Duration,
+    ) -> (Arc<Line>, Self) {
+        let line = Arc::new(line);
+        let watchdog = Self {
+            line: Arc::clone(&line),
+            driver,
+            connected,
+            attempts: 0,
+            next_check: monotonic_now(),
+            command_timeout,
+        };
+        (line, watchdog)
     }
 
     /// Watches until the backend is closed or dropped, then closes the client if it is ours.
@@ -99,72 +97,114 @@ impl Watchdog {
         loop {
             tokio::select! {
                 () = closed(&mut closing) => break,
-                () = self.attend() => {}
+                () = self.handle_next_event() => {}
             }
         }
-        self.hang_up().await;
+        self.quit().await;
     }
 
-    async fn attend(&mut self) {
+    async fn handle_next_event(&mut self) {
         tokio::select! {
             server = next_connected(&mut self.connected) => {
                 self.attempts = 0;
-                tokio::spawn(load_scripts(self.line.client(), server, self.patience));
+                tokio::spawn(load_scripts(self.line.client(), server, self.command_timeout));
             }
-            () = ended(&mut self.task) => {
-                sleep(self.backoff()).await;
-                self.rebuild();
+            () = ended(&mut self.driver) => {
+                self.attempts = self.attempts.saturating_add(1);
+                sleep(backoff(self.attempts)).await;
+                self.connect_anew();
             }
-            () = self.line.suspected() => self.examine().await,
+            () = suspected(&self.line, self.next_check) => {
+                self.check_health().await;
+                self.next_check = monotonic_now() + CHECK_INTERVAL;
+            }
         }
     }
 
-    /// Finds out whether the client is dead, and brings it back to life.
-    async fn examine(&mut self) {
+    /// Finds out whether a connection is dead, and replaces the client if so.
+    async fn check_health(&mut self) {
         let displaced = self.line.take_displaced();
-        if !displaced
-            && (self.line.ping(None, self.patience).await.is_ok()
-                || !self.line.client().is_connected())
-        {
+        // fred itself connects again where it knows that a connection is lost.
+        if !displaced && (!self.line.client().is_connected() || self.all_answer().await) {
             return;
         }
-        // In a Cluster a forced reconnection leaves connections that look healthy alone.
         let limit = self.line.blueprint.connect_timeout();
-        let revived = !self.line.blueprint.is_clustered()
-            && matches!(
-                timeout(limit, self.line.client().force_reconnection()).await,
-                Ok(Ok(()))
-            );
-        if !revived {
-            self.rebuild();
-        } else if displaced {
-            // Whoever is connected to a replica for good must not reconnect with every write.
-            sleep(SETTLING).await;
+        if self.line.blueprint.is_clustered() {
+            self.connect_beside(limit).await;
+            return;
+        }
+        let reconnected = timeout(limit, self.line.client().force_reconnection()).await;
+        if !matches!(reconnected, Ok(Ok(()))) {
+            self.connect_anew();
         }
     }
 
-    /// Puts a new client in the place of the present one.
-    fn rebuild(&mut self) {
+    /// Whether every connection answers a PING.
+    async fn all_answer(&self) -> bool {
+        let mut servers = vec![None];
+        if self.line.blueprint.is_clustered() {
+            let connections = self.line.client().active_connections();
+            servers = connections.into_iter().map(Some).collect();
+        }
+        let limit = self.command_timeout.max(MIN_PING_TIMEOUT);
+        let mut pings = JoinSet::new();
+        for server in servers {
+            let line = Arc::clone(&self.line);
+            pings.spawn(async move { line.ping(server, limit).await.is_ok() });
+        }
+        while let Some(ping) = pings.join_next().await {
+            if !ping.is_ok_and(|answered| answered) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Puts a new client in the place of the present one at once.
+    fn connect_anew(&mut self) {
         let client = self.line.blueprint.build();
         self.connected = client.reconnect_rx();
-        let task = client.connect();
+        let driver = Driver(client.connect());
         self.line.replace(client);
-        if let Some(old) = self.task.replace(task) {
-            old.abort();
+        self.driver = Some(driver);
+    }
+
+    /// Puts a new client in the place of the present one if it can connect to all nodes of the Cluster.
+    ///
+    /// Until then, and where a node hangs, the present one serves the other nodes. A forced reconnection would
+    /// leave alone whatever looks healthy to fred.
+    async fn connect_beside(&mut self, limit: Duration) {
+        let client = self.line.blueprint.build();
+        let connected = client.reconnect_rx();
+        let Ok(driver) = first_connection(&client, limit).await else {
+            return;
+        };
+        self.connected = connected;
+        self.line.replace(client);
+        if let Some(old) = self.driver.replace(driver) {
+            // For the answers that are under way on its other connections.
+            let grace = self.command_timeout;
+            tokio::spawn(async move {
+                sleep(grace).await;
+                drop(old);
+            });
         }
     }
 
-    fn backoff(&mut self) -> Duration {
-        self.attempts = self.attempts.saturating_add(1);
-        backoff(self.attempts)
-    }
-
-    async fn hang_up(self) {
-        if let Some(task) = self.task {
+    async fn quit(self) {
+        if self.driver.is_some() {
             // Waits for what is under way. What happens if it cannot does not matter any more.
-            let _ = timeout(self.patience, self.line.client().quit()).await;
-            task.abort();
+            let _ = timeout(self.command_timeout, self.line.client().quit()).await;
         }
+    }
+}
+
+/// The task that drives a client; dropping it closes the client's connections.
+pub(super) struct Driver(ConnectHandle);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -175,15 +215,13 @@ pub(super) fn backoff(attempt: u32) -> Duration {
 }
 
 /// Connects, and says at once and within the limit if that is not possible.
-pub(super) async fn first_connection(
-    client: &Client,
-    limit: Duration,
-) -> FredResult<ConnectHandle> {
-    let mut task = None;
+pub(super) async fn first_connection(client: &Client, limit: Duration) -> FredResult<Driver> {
+    let mut driver = None;
     let outcome = {
         let running = async {
             // A broadcast that nobody listens to is lost: the other branch listens first.
-            let _ = task.insert(client.connect()).await;
+            let Driver(task) = driver.insert(Driver(client.connect()));
+            let _ = task.await;
             pending::<()>().await;
         };
         timeout(limit, async {
@@ -195,20 +233,11 @@ pub(super) async fn first_connection(
         })
         .await
     };
-    let error = match outcome {
-        Ok(Ok(())) => match task {
-            Some(task) => return Ok(task),
-            None => fred::error::Error::new(fred::error::ErrorKind::Unknown, "not connecting"),
-        },
-        Ok(Err(error)) => error,
-        Err(_) => {
-            fred::error::Error::new(fred::error::ErrorKind::Timeout, "connecting took too long")
-        }
-    };
-    if let Some(task) = task {
-        task.abort();
+    match outcome {
+        Ok(Ok(())) => driver.ok_or_else(|| Error::new(ErrorKind::Unknown, "not connecting")),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(Error::new(ErrorKind::Timeout, "connecting took too long")),
     }
-    Err(error)
 }
 
 /// Waits until the backend is closed, or nobody holds it any more.
@@ -218,11 +247,17 @@ pub(super) async fn closed(closing: &mut watch::Receiver<bool>) {
 }
 
 /// Waits until the task that drives a client ends; forever if it is not ours.
-pub(super) async fn ended(task: &mut Option<ConnectHandle>) {
-    match task {
-        Some(task) => drop(task.await),
+pub(super) async fn ended(driver: &mut Option<Driver>) {
+    match driver {
+        Some(Driver(task)) => drop(task.await),
         None => pending().await,
     }
+}
+
+/// Waits until the connections are worth examining, and may be.
+async fn suspected(line: &Line, next_check: Monotonic) {
+    sleep_until(next_check).await;
+    line.suspected().await;
 }
 
 async fn next_connected(connected: &mut broadcast::Receiver<Server>) -> Server {
@@ -238,9 +273,9 @@ async fn next_connected(connected: &mut broadcast::Receiver<Server>) -> Server {
 /// Makes a server know the scripts before they are first called.
 ///
 /// A server that does not allow it learns each script with its first call.
-async fn load_scripts(client: Client, server: Server, patience: Duration) {
+async fn load_scripts(client: Client, server: Server, command_timeout: Duration) {
     let options = Options {
-        timeout: Some(patience),
+        timeout: Some(command_timeout),
         fail_fast: true,
         cluster_node: client.is_clustered().then_some(server),
         ..Options::default()
@@ -260,4 +295,9 @@ async fn load_scripts(client: Client, server: Server, patience: Duration) {
 
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
-const SETTLING: Duration = Duration::from_secs(1);
+
+/// However many calls get no answer, or hear that this is a replica, there is one look at the connections in this time.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A healthy server that is busy answers late; only one that is silent for longer is replaced.
+const MIN_PING_TIMEOUT: Duration = Duration::from_millis(500);

@@ -2,6 +2,7 @@
 
 use super::{
     Result, eventually, process,
+    proxy::Proxy,
     standalone::{Launch, Server},
 };
 
@@ -14,8 +15,22 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) async fn start() -> Result<Self> {
         let (first, second, third) = tokio::try_join!(Node::start(), Node::start(), Node::start())?;
-        let nodes = [first, second, third];
+        Self::join([first, second, third]).await
+    }
 
+    /// A Cluster whose clients reach each node through a proxy, in the order of the nodes.
+    pub(crate) async fn start_behind_proxies() -> Result<(Self, [Proxy; 3])> {
+        let (first, second, third) = tokio::try_join!(
+            Node::start_behind_proxy(),
+            Node::start_behind_proxy(),
+            Node::start_behind_proxy()
+        )?;
+        let cluster = Self::join([first.0, second.0, third.0]).await?;
+        Ok((cluster, [first.1, second.1, third.1]))
+    }
+
+    /// Makes a Cluster of servers that do not know each other.
+    async fn join(nodes: [Node; 3]) -> Result<Self> {
         for (node, slots) in nodes.iter().zip(SLOTS) {
             let [from, to] = slots.map(|slot| slot.to_string());
             let add = ["CLUSTER", "ADDSLOTSRANGE", &from, &to];
@@ -82,15 +97,27 @@ struct Node {
 impl Node {
     async fn start() -> Result<Self> {
         let bus = process::free_port()?;
-        let settings = [
-            "cluster-enabled yes".to_owned(),
-            "cluster-announce-ip 127.0.0.1".to_owned(),
-            format!("cluster-port {bus}"),
-        ];
-        let launch = Launch::new("cluster")?.with_settings(settings);
-        let server = launch.start().await?;
+        let server = launch(bus)?.start().await?;
         Ok(Self { server, bus })
     }
+
+    async fn start_behind_proxy() -> Result<(Self, Proxy)> {
+        let bus = process::free_port()?;
+        let launch = launch(bus)?;
+        let proxy = Proxy::start(launch.port()).await?;
+        let announced = format!("cluster-announce-port {}", proxy.port());
+        let server = launch.with_settings([announced]).start().await?;
+        Ok((Self { server, bus }, proxy))
+    }
+}
+
+fn launch(bus: u16) -> Result<Launch> {
+    let settings = [
+        "cluster-enabled yes".to_owned(),
+        "cluster-announce-ip 127.0.0.1".to_owned(),
+        format!("cluster-port {bus}"),
+    ];
+    Ok(Launch::new("cluster")?.with_settings(settings))
 }
 
 /// The first and the last slot of each node.

@@ -1,6 +1,10 @@
 //! A network that misbehaves on demand.
 
-use std::time::Duration;
+use std::{
+    future::pending,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -35,19 +39,27 @@ pub(crate) enum Network {
     DelaysReplies(Duration),
     /// Present connections break, also when the network passes again at once; new ones break too.
     Cut,
+    /// Present connections stay open and are silent for good; new ones pass.
+    Stalls,
 }
 
-/// The network now, and how often it was cut before.
+/// The network now, how often it was cut before, and how often it stalled.
 #[derive(Clone, Copy, Debug, Default)]
 struct Weather {
     network: Network,
     cuts: u64,
+    stalls: u64,
 }
 
 impl Weather {
-    /// Whether a connection that was made after so many cuts is broken.
-    fn breaks(&self, cuts: u64) -> bool {
-        self.network == Network::Cut || self.cuts > cuts
+    /// Whether a connection that was made in this weather is broken by now.
+    fn breaks(&self, made_in: &Self) -> bool {
+        self.network == Network::Cut || self.cuts > made_in.cuts
+    }
+
+    /// Whether a connection that was made in this weather is silent by now.
+    fn stalls(&self, made_in: &Self) -> bool {
+        self.stalls > made_in.stalls
     }
 }
 
@@ -83,6 +95,7 @@ impl Proxy {
         self.weather.send_modify(|weather| {
             weather.network = network;
             weather.cuts += u64::from(network == Network::Cut);
+            weather.stalls += u64::from(network == Network::Stalls);
         });
     }
 }
@@ -94,20 +107,39 @@ impl Drop for Proxy {
 }
 
 /// Serves one client until either side closes, the network is cut, or the proxy is gone.
-async fn connection(client: TcpStream, server: u16, mut weather: watch::Receiver<Weather>) {
-    let cuts = weather.borrow().cuts;
+async fn connection(client: TcpStream, server: u16, weather: watch::Receiver<Weather>) {
+    let made_in = *weather.borrow();
     let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else {
         return;
     };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let replies = replies(from_server, to_client, weather.clone(), cuts);
-    // What ends one of them ends the connection, so its result is of no interest.
+    let mut stalling = weather.clone();
+    let traffic = pin!(async {
+        // What ends one of them ends the connection, so its result is of no interest.
+        tokio::select! {
+            _ = requests(from_client, to_server) => {}
+            _ = replies(from_server, to_client, weather.clone(), made_in) => {}
+        }
+    });
+    let mut cutting = weather.clone();
     tokio::select! {
-        _ = weather.wait_for(|weather| weather.breaks(cuts)) => {}
-        _ = requests(from_client, to_server) => {}
-        _ = replies => {}
+        _ = cutting.wait_for(|weather| weather.breaks(&made_in)) => {}
+        () = until_stalled(&mut stalling, made_in, traffic) => {}
     }
+}
+
+/// Passes traffic on until the network stalls, and then keeps its connections without reading them.
+async fn until_stalled(
+    stalling: &mut watch::Receiver<Weather>,
+    made_in: Weather,
+    mut traffic: Pin<&mut impl Future<Output = ()>>,
+) {
+    tokio::select! {
+        _ = stalling.wait_for(|weather| weather.stalls(&made_in)) => {}
+        () = &mut traffic => return,
+    }
+    pending::<()>().await;
 }
 
 async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> Result<()> {
@@ -119,19 +151,19 @@ async fn replies(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     weather: watch::Receiver<Weather>,
-    cuts: u64,
+    made_in: Weather,
 ) -> Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let len = from.read(&mut buffer).await?;
         let now = *weather.borrow();
-        if len == 0 || now.breaks(cuts) {
+        if len == 0 || now.breaks(&made_in) {
             return Ok(());
         }
         match now.network {
             Network::LosesReplies => continue,
             Network::DelaysReplies(delay) => sleep(delay).await,
-            Network::Passes | Network::Cut => {}
+            Network::Passes | Network::Cut | Network::Stalls => {}
         }
         to.write_all(&buffer[..len]).await?;
     }

@@ -48,6 +48,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .map_err(|_| "the server did not answer in 5 s")?
     }
 
+    /// The next thing that the server says unasked.
+    pub(crate) async fn hear(&mut self) -> Result<Reply> {
+        timeout(Duration::from_secs(5), self.reply())
+            .await
+            .map_err(|_| "the server said nothing for 5 s")?
+    }
+
     async fn exchange(&mut self, command: &[&str]) -> Result<Reply> {
         let mut request = format!("*{}\r\n", command.len());
         for word in command {

@@ -70,6 +70,57 @@ impl Server {
         Ok(calls.collect())
     }
 
+    /// The commands that clients over TCP send while `call` runs, each with the client's address in front and its
+    /// arguments quoted; what scripts do and what [`call`](Self::call) sends is not among them.
+    pub(crate) async fn commands_during(
+        &self,
+        call: impl Future<Output = Result<()>>,
+    ) -> Result<Vec<Sent>> {
+        const END: &str = "the end of the monitored call";
+        let mut monitor = Connection::to_socket(&self.socket()).await?;
+        monitor.call(&["MONITOR"]).await?;
+        call.await?;
+        self.call(&["ECHO", END]).await?;
+        let mut sent = Vec::new();
+        loop {
+            let line = monitor.hear().await?.to_string();
+            if line.contains(END) {
+                return Ok(sent);
+            }
+            // 1700000000.000000 [0 127.0.0.1:40000] "GET" "key"
+            let (source, command) = line
+                .split_once(" [")
+                .and_then(|(_, rest)| rest.split_once("] "))
+                .ok_or("MONITOR speaks another language")?;
+            let client = source.split_once(' ').map_or("", |(_, client)| client);
+            if client == "lua" || client.starts_with("unix:") {
+                continue;
+            }
+            let name = command.split('"').nth(1).unwrap_or_default();
+            sent.push(Sent {
+                client: client.to_owned(),
+                name: name.to_ascii_lowercase(),
+            });
+        }
+    }
+
+    /// How many clients are connected besides those of the tests themselves.
+    pub(crate) async fn connections(&self) -> Result<usize> {
+        let clients = self.call(&["CLIENT", "LIST"]).await?.to_string();
+        let ours = format!("addr={}", self.socket().display());
+        Ok(clients
+            .lines()
+            .filter(|client| !client.contains(&ours))
+            .count())
+    }
+
+    /// How many connections the server has ever accepted over TCP or its socket.
+    pub(crate) async fn connections_ever(&self) -> Result<u64> {
+        let info = self.call(&["INFO", "stats"]).await?;
+        let ever = info.field("total_connections_received");
+        Ok(ever.ok_or("INFO counts no connections")?.parse()?)
+    }
+
     /// The name and number of what runs: `Redis 7.0.15`.
     pub(crate) async fn version(&self) -> Result<String> {
         let info = self.call(&["INFO", "server"]).await?;
@@ -110,6 +161,15 @@ impl Server {
         .await
         .map_err(|error| format!("{error}; its log ends:\n{}", self.process.log_tail()).into())
     }
+}
+
+/// A command as the server saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// The address of the client's end.
+    pub(crate) client: String,
+    /// The command's name in lower case.
+    pub(crate) name: String,
 }
 
 /// A server about to be started.

@@ -6,6 +6,7 @@ pub(crate) mod connecting;
 pub(crate) mod counters;
 pub(crate) mod differential;
 pub(crate) mod harness;
+pub(crate) mod healing;
 pub(crate) mod outage;
 pub(crate) mod quickstart;
 pub(crate) mod round_trips;
