@@ -10,7 +10,7 @@ use fred::types::{
     },
 };
 
-use super::{line::Blueprint, tls::Tls};
+use super::{line::Blueprint, tls::Tls, url::RedisUrl};
 use crate::error::ConfigError;
 
 /// How to reach a Redis, and how long to wait for it.
@@ -24,6 +24,9 @@ use crate::error::ConfigError;
 ///
 /// `rediss`, `rediss-cluster` and `rediss-sentinel` do the same over TLS, `valkey` instead of `redis`
 /// is the same. A `%` in a user name or password begins a percent-encoded byte.
+///
+/// Without a database, or with `/0`, connections stay in the first one. Any other is chosen with `SELECT`, which the
+/// Redis user must be allowed: add `+select` to the rules that the README gives it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,18 +56,21 @@ impl RedisConfig {
     ///
     /// # Errors
     ///
-    /// If the URL has an unknown scheme or cannot be read. The error never repeats the URL, which may
-    /// contain a password.
+    /// If the URL has an unknown scheme, cannot be read, or says something that would be ignored. The error says
+    /// what to write instead, and repeats no part of the URL, which may contain a password.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
-        let (is_secure, plain) = plain_url(url)?;
-        let mut target = Config::from_url(&plain).map_err(|error| {
-            ConfigError::new(format!(
-                "the Redis URL cannot be read ({}); write e.g. redis://user:password@host:6379/0",
-                error.details().trim_end_matches('.')
-            ))
+        let RedisUrl { is_secure, plain } = RedisUrl::parse(url)?;
+        // fred's reason is left out: it may quote the URL.
+        let mut target = Config::from_url(&plain).map_err(|_| {
+            ConfigError::new(
+                "the Redis URL cannot be read; write e.g. redis://user:password@host:6379/1, \
+                 with a reserved character in a password as %40",
+            )
         })?;
         check_target(&target)?;
         target.version = RespVersion::RESP3;
+        // It is where a connection begins, and choosing it would take a permission.
+        target.database = target.database.filter(|database| *database != 0);
         if let ServerConfig::Clustered { policy, .. } = &mut target.server {
             *policy = ClusterDiscoveryPolicy::UseCache;
         }
@@ -80,8 +86,8 @@ impl RedisConfig {
         })
     }
 
-    /// Begins every key and channel with this and a colon: 1 to 32 of `A-Z a-z 0-9 _ . -`; `stash` by
-    /// default.
+    /// Begins every key and channel with this and a colon: 1 to 32 of `A-Z a-z 0-9 _ . : -`; `stash`
+    /// by default.
     #[must_use]
     pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
@@ -96,6 +102,8 @@ impl RedisConfig {
     }
 
     /// Waits this long for a connection, TLS and login included; 5 s by default.
+    ///
+    /// Where the URL names several servers, one that hangs has a share of it, so that the others get their turn.
     #[must_use]
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -288,37 +296,17 @@ pub(super) fn check_namespace(namespace: &str) -> Result<(), ConfigError> {
     ))
 }
 
-/// Whether a URL asks for TLS, and what is left of it without: fred would choose the TLS library's
-/// defaults itself, and panics where a program has two cryptography providers.
-fn plain_url(url: &str) -> Result<(bool, String), ConfigError> {
-    let Some((scheme, rest)) = url.trim().split_once("://") else {
-        return Err(ConfigError::new(
-            "a Redis URL looks like redis://localhost:6379; this has no ://",
-        ));
-    };
-    let (is_secure, plain) = match &*scheme.to_ascii_lowercase() {
-        "redis" | "valkey" => (false, "redis"),
-        "rediss" | "valkeys" => (true, "redis"),
-        "redis-cluster" | "valkey-cluster" => (false, "redis-cluster"),
-        "rediss-cluster" | "valkeys-cluster" => (true, "redis-cluster"),
-        "redis-sentinel" | "valkey-sentinel" => (false, "redis-sentinel"),
-        "rediss-sentinel" | "valkeys-sentinel" => (true, "redis-sentinel"),
-        "redis+unix" | "valkey+unix" => (false, "redis+unix"),
-        _ => {
-            return Err(ConfigError::new(
-                "a Redis URL begins with redis://, redis-cluster://, redis-sentinel:// (rediss.. for TLS) or redis+unix://",
-            ));
-        }
-    };
-    Ok((is_secure, format!("{plain}://{rest}")))
-}
-
 fn check_target(target: &Config) -> Result<(), ConfigError> {
     if let ServerConfig::Unix { path } = &target.server
         && path.parent().is_none()
     {
         return Err(ConfigError::new(
             "the path of the Redis socket is missing; write redis+unix:///run/redis/redis.sock",
+        ));
+    }
+    if !target.server.is_unix_socket() && target.server.hosts().iter().any(|host| host.port == 0) {
+        return Err(ConfigError::new(
+            "no Redis listens on port 0; write e.g. redis://localhost:6379",
         ));
     }
     Ok(())
@@ -371,13 +359,56 @@ mod tests {
             ("redis://", "write e.g. redis://"),
             ("redis://localhost/first", "write e.g. redis://"),
             ("redis://localhost:port", "write e.g. redis://"),
-            ("redis-sentinel://localhost", "sentinel service name"),
+            ("redis://localhost:0", "write e.g. redis://"),
+            ("redis-sentinel://localhost", "sentinelServiceName"),
             ("redis+unix:///", "redis+unix:///run/redis/redis.sock"),
             ("redis://user@localhost", "redis://user:password@host"),
         ] {
             let refusal = refusal(url);
             assert!(refusal.contains(advice), "{url}: {refusal}");
         }
+    }
+
+    #[test]
+    fn no_refusal_repeats_a_part_of_the_url() {
+        for url in [
+            "hunter2",
+            "hunter2://localhost",
+            "redis://u:hunter2@localhost:hunter2",
+            "redis://u:hunter2@localhost/hunter2",
+            "redis://u:hunter2@localhost?hunter2=hunter2",
+            "redis://:hunter2#@localhost",
+            "redis://:hunter2%zz@local host",
+            "redis-cluster://app:hunter2@h:7000?node=app:hunter2@h:7001",
+            "redis-cluster://h:7000?node=hunter2",
+            "redis-cluster://h:7000?node=hunter2:70000",
+            "redis-sentinel://h?sentinelPassword=hunter2",
+            "redis+unix://hunter2/redis.sock",
+        ] {
+            let error = RedisConfig::new(url).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter"), "{error}");
+        }
+    }
+
+    #[test]
+    fn database_zero_is_not_chosen() {
+        let database = |url| RedisConfig::new(url).unwrap().target.database;
+        assert_eq!(database("redis://localhost/0"), None);
+        assert_eq!(database("redis://localhost/1"), Some(1));
+    }
+
+    #[test]
+    fn a_server_that_hangs_leaves_the_others_their_time() {
+        let step = |url| {
+            let blueprint = RedisConfig::new(url).unwrap().blueprint().unwrap();
+            assert_eq!(blueprint.connect_timeout(), Duration::from_secs(5));
+            blueprint.connection.connection_timeout
+        };
+        assert_eq!(step("redis://localhost"), Duration::from_secs(5));
+        assert_eq!(
+            step("redis-cluster://h:1?node=h:2&node=h:3&node=h:4"),
+            Duration::from_secs(1)
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use fred::{bytes_utils::Str, types::Value};
 
 use super::{
     RedisBackend,
+    line::Line,
     reply::Reply,
     script::{DELETE, PUT, TOUCH},
 };
@@ -22,11 +23,12 @@ use crate::{
 impl KeyValue for RedisBackend {
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Option<Entry>> {
         let key = self.name(key);
+        let line = self.line(GET_RECORD)?;
         if !options.expiry {
-            return self.read(&key).await;
+            return self.read(line, &key).await;
         }
         // Two commands on one connection, in this order, and no pipeline: fred's costs more than it saves.
-        let (entry, left) = tokio::join!(self.read(&key), self.time_left(&key));
+        let (entry, left) = tokio::join!(self.read(line, &key), self.time_left(line, &key));
         let (Some(entry), left) = (entry?, left?) else {
             return Ok(None);
         };
@@ -138,17 +140,15 @@ impl KeyValue for RedisBackend {
 }
 
 impl RedisBackend {
-    async fn read(&self, key: &Str) -> Result<Option<Entry>> {
-        let reply = self
-            .command(GET_RECORD, "GET", key, vec![Value::String(key.clone())])
-            .await?;
+    async fn read(&self, line: &Line, key: &Str) -> Result<Option<Entry>> {
+        let args = vec![Value::String(key.clone())];
+        let reply = self.command_on(line, GET_RECORD, "GET", key, args).await?;
         entry(GET_RECORD, reply)
     }
 
-    async fn time_left(&self, key: &Str) -> Result<Left> {
-        let reply = self
-            .command(GET_RECORD, "PTTL", key, vec![Value::String(key.clone())])
-            .await?;
+    async fn time_left(&self, line: &Line, key: &Str) -> Result<Left> {
+        let args = vec![Value::String(key.clone())];
+        let reply = self.command_on(line, GET_RECORD, "PTTL", key, args).await?;
         reply.integer().map(Left::from_pttl)
     }
 }

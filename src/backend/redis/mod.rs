@@ -17,6 +17,7 @@ mod reply;
 mod script;
 mod session;
 mod tls;
+mod url;
 mod watchdog;
 
 use std::{
@@ -55,7 +56,7 @@ use crate::{
     key::Key,
 };
 
-/// Redis 6.2 or newer, or Valkey: one server, a Cluster, or a primary behind Sentinels; cheap to clone.
+/// Redis 7.0 or newer, or Valkey: one server, a Cluster, or a primary behind Sentinels; cheap to clone.
 ///
 /// ```no_run
 /// use tower_stash::backend::RedisBackend;
@@ -74,6 +75,11 @@ use crate::{
 /// longer the primary is replaced in the background, however long that takes; meanwhile calls fail with
 /// [`Unavailable`](BackendErrorKind::Unavailable) or [`TimedOut`](BackendErrorKind::TimedOut). Dropping the last
 /// clone (and [`Subscription`](super::Subscription)) closes the connection.
+///
+/// In a Cluster, a node that is gone takes all slots with it for a while: as long as it is listed as a primary and
+/// refuses connections, the client tries to reach it again, and calls for the other nodes fail too. A node that
+/// is there and hangs takes only its own slots. Run replicas, so that the Cluster replaces a lost primary,
+/// and see `cluster-node-timeout` for how soon.
 ///
 /// # What Redis promises, and what not
 ///
@@ -303,6 +309,12 @@ impl RedisBackend {
         Ok(())
     }
 
+    /// The line whose turn it is, if the backend is open.
+    fn line(&self, attempted: &'static str) -> Result<&Line> {
+        self.check_open(attempted)?;
+        Ok(self.shared.line())
+    }
+
     /// Sends a command to where `home` is stored, and reads its answer.
     async fn command(
         &self,
@@ -311,27 +323,21 @@ impl RedisBackend {
         home: &str,
         args: Vec<Value>,
     ) -> Result<Reply> {
-        let frame = self.send(attempted, name, home, args, self.timeout).await?;
-        accept(attempted, frame)
+        let line = self.line(attempted)?;
+        self.command_on(line, attempted, name, home, args).await
     }
 
-    /// Sends a command to where `home` is stored; its answer may be an error.
-    async fn send(
+    /// Sends a command over this line, for those whose order matters.
+    async fn command_on(
         &self,
+        line: &Line,
         attempted: &'static str,
         name: &'static str,
         home: &str,
         args: Vec<Value>,
-        timeout: Duration,
-    ) -> Result<Resp3Frame> {
-        self.check_open(attempted)?;
-        // `CustomCommand` ignores the other ways to say where a key is.
-        let command = CustomCommand::new_static(name, ClusterHash::from(home), false);
-        self.shared
-            .line()
-            .send(command, args, timeout)
-            .await
-            .map_err(|error| failure::unanswered(attempted, timeout, &error))
+    ) -> Result<Reply> {
+        let frame = send(line, attempted, name, home, args, self.timeout).await?;
+        accept(attempted, frame)
     }
 }
 
@@ -356,6 +362,22 @@ impl fmt::Debug for RedisBackend {
             .field("command_timeout", &self.timeout)
             .finish_non_exhaustive()
     }
+}
+
+/// Sends a command to where `home` is stored; its answer may be an error.
+async fn send(
+    line: &Line,
+    attempted: &'static str,
+    name: &'static str,
+    home: &str,
+    args: Vec<Value>,
+    timeout: Duration,
+) -> Result<Resp3Frame> {
+    // `CustomCommand` ignores the other ways to say where a key is.
+    let command = CustomCommand::new_static(name, ClusterHash::from(home), false);
+    line.send(command, args, timeout)
+        .await
+        .map_err(|error| failure::unanswered(attempted, timeout, &error))
 }
 
 /// An answer that is not an error.

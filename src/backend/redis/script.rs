@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use fred::{bytes_utils::Str, types::Value, util::sha1_hash};
 
-use super::{RedisBackend, accept, failure, line::error_text, reply::Reply};
+use super::{RedisBackend, accept, failure, line::error_text, reply::Reply, send};
 use crate::{backend::Result, clock::monotonic_now};
 
 /// A script that Redis runs as one step.
@@ -63,6 +63,7 @@ impl RedisBackend {
         keys: &[Str],
         arguments: &[Value],
     ) -> Result<Reply> {
+        let line = self.line(attempted)?;
         let call = |name: Str| {
             let mut args = Vec::with_capacity(2 + keys.len() + arguments.len());
             args.push(Value::String(name));
@@ -72,28 +73,14 @@ impl RedisBackend {
             args
         };
         let begun = monotonic_now();
-        let frame = self
-            .send(
-                attempted,
-                "EVALSHA",
-                home,
-                call(script.digest()),
-                self.timeout,
-            )
-            .await?;
+        let by_digest = call(script.digest());
+        let frame = send(line, attempted, "EVALSHA", home, by_digest, self.timeout).await?;
         if !error_text(&frame).is_some_and(failure::is_unknown_script) {
             return accept(attempted, frame);
         }
         let left = self.timeout.saturating_sub(monotonic_now() - begun);
-        let frame = self
-            .send(
-                attempted,
-                "EVAL",
-                home,
-                call(Str::from_static(script.body)),
-                left,
-            )
-            .await?;
+        let whole = call(Str::from_static(script.body));
+        let frame = send(line, attempted, "EVAL", home, whole, left).await?;
         accept(attempted, frame)
     }
 }
