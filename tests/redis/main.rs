@@ -6,7 +6,6 @@
 #![allow(
     clippy::indexing_slicing,
     clippy::expect_used,
-    clippy::large_futures,
     clippy::panic,
     reason = "a test fails by panicking, and says where"
 )]

@@ -43,6 +43,11 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         ),
         bed.trial(
             Topology::Standalone,
+            "adopted::a_pool_reads_a_record_and_its_expiry_over_one_connection",
+            a_pool_reads_a_record_and_its_expiry_over_one_connection,
+        ),
+        bed.trial(
+            Topology::Standalone,
             "adopted::a_client_with_freds_defaults_is_refused_with_what_to_write",
             a_client_with_freds_defaults_is_refused_with_what_to_write,
         ),
@@ -124,6 +129,31 @@ async fn a_pool_serves_while_one_of_its_connections_is_killed(_: &Servers) -> Re
         Ok(true)
     })
     .await
+}
+
+async fn a_pool_reads_a_record_and_its_expiry_over_one_connection(_: &Servers) -> Result<()> {
+    let server = Server::start().await?;
+    let pool = builder(&server.url())?.build_pool(3)?;
+    pool.init().await?;
+    let backend = RedisBackend::from_pool(&pool)?;
+    eventually("all connections know all scripts", async || {
+        let loads = server.commandstats().await?.get("script|load").copied();
+        Ok(loads.unwrap_or(0) >= 3 * 8)
+    })
+    .await?;
+    let record = Key::custom("adopted", &KeyParts::new().with("record"));
+    let sent = server
+        .commands_during(async {
+            backend
+                .get(&record, GetOptions::new().with_expiry())
+                .await?;
+            Ok(())
+        })
+        .await?;
+    let names: Vec<_> = sent.iter().map(|sent| &*sent.name).collect();
+    assert_eq!(names, ["get", "pttl"]);
+    assert_eq!(sent[0].client, sent[1].client);
+    Ok(())
 }
 
 async fn a_client_with_freds_defaults_is_refused_with_what_to_write(

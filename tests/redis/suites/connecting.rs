@@ -27,6 +27,9 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Standalone::a_unix_socket_works
         Standalone::a_lazy_backend_is_there_before_its_server
         Standalone::an_address_that_is_none_says_what_to_write
+        Standalone::a_database_that_is_not_there_is_a_configuration_error
+        Standalone::database_zero_needs_no_permission
+        Standalone::something_of_another_type_is_corrupt
         Tls::an_untrusted_certificate_is_refused
         Tls::a_wrong_password_is_a_configuration_error_without_the_password
         Tls::another_namespace_is_a_configuration_error
@@ -73,6 +76,58 @@ async fn an_address_that_is_none_says_what_to_write(_: &Servers) -> Result<()> {
         );
         assert!(error.to_string().contains("redis://"), "{url}: {error}");
     }
+    Ok(())
+}
+
+async fn a_database_that_is_not_there_is_a_configuration_error(servers: &Servers) -> Result<()> {
+    let url = servers.standalone().await?.url();
+    connect(format!("{url}/1").into()).await?.ping().await?;
+    let error = RedisBackend::connect(format!("{url}/99"))
+        .await
+        .err()
+        .ok_or("it connected")?;
+    assert_eq!(error.kind(), BackendErrorKind::Misconfigured, "{error:?}");
+    Ok(())
+}
+
+async fn database_zero_needs_no_permission(_: &Servers) -> Result<()> {
+    let server = Server::start().await?;
+    let all_but_select = [
+        "ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all", "-select",
+    ];
+    server.call(&all_but_select).await?;
+    let url = server.url().replace("redis://", "redis://app:secret@");
+    connect(format!("{url}/0").into()).await?.ping().await?;
+    let error = RedisBackend::connect(format!("{url}/1"))
+        .await
+        .err()
+        .ok_or("it connected")?;
+    assert_eq!(error.kind(), BackendErrorKind::Misconfigured, "{error:?}");
+    Ok(())
+}
+
+async fn something_of_another_type_is_corrupt(_: &Servers) -> Result<()> {
+    use tower_stash::{
+        backend::{GetOptions, KeyValue as _, PutOptions},
+        key::{Key, KeyParts},
+    };
+
+    let server = Server::start().await?;
+    let backend = connect(server.url().into()).await?;
+    let key = Key::custom("record", &KeyParts::new());
+    let minute = Duration::from_secs(60);
+    let _ = backend
+        .put(&key, "value".into(), PutOptions::new(minute))
+        .await?;
+    let name = server.call(&["KEYS", "*"]).await?.items()[0].to_string();
+    server.call(&["DEL", &name]).await?;
+    server.call(&["LPUSH", &name, "item"]).await?;
+    let error = backend
+        .get(&key, GetOptions::new())
+        .await
+        .err()
+        .ok_or("it was read")?;
+    assert_eq!(error.kind(), BackendErrorKind::Corrupt, "{error}");
     Ok(())
 }
 

@@ -1,12 +1,6 @@
 //! Bad days: what a call is answered while Redis is away, and that all comes back by itself.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use libtest_mimic::Trial;
@@ -66,11 +60,14 @@ async fn own() -> Result<(Server, RedisBackend)> {
 }
 
 fn hit() -> Acquire {
-    let limit = Limit::new(
-        "outage",
-        Quota::fixed(1_000_000, Duration::from_secs(3_600)),
-    );
-    Acquire::new(key("subject"), [limit.expect("a valid limit")])
+    hit_of("subject")
+}
+
+/// A hit of this subject's.
+fn hit_of(subject: &str) -> Acquire {
+    let quota = Quota::fixed(1_000_000, Duration::from_secs(3_600));
+    let limit = Limit::new("outage", quota);
+    Acquire::new(key(subject), [limit.expect("a valid limit")])
 }
 
 fn key(name: &str) -> Key {
@@ -79,7 +76,12 @@ fn key(name: &str) -> Key {
 
 /// How many hits were counted.
 async fn counted(backend: &RedisBackend) -> Result<u64> {
-    let seen = backend.acquire(&hit().with_cost(0)).await?;
+    counted_of(backend, "subject").await
+}
+
+/// How many hits of this subject's were counted.
+async fn counted_of(backend: &RedisBackend, subject: &str) -> Result<u64> {
+    let seen = backend.acquire(&hit_of(subject).with_cost(0)).await?;
     Ok(1_000_000 - seen.limits[0].remaining)
 }
 
@@ -176,6 +178,11 @@ async fn a_flushed_script_cache_under_load_fails_no_call(_: &Servers) -> Result<
         hits.await??;
     }
     assert_eq!(counted(&backend).await?, 1_600);
+    let whole = server.commandstats().await?.get("eval").copied();
+    assert!(
+        whole.is_some_and(|calls| calls > 0),
+        "no script was missing"
+    );
     Ok(())
 }
 
@@ -204,7 +211,14 @@ async fn a_lost_reply_is_a_time_out_that_may_have_been_applied(_: &Servers) -> R
     through.acquire(&hit()).await?;
     proxy.set(Network::LosesReplies);
     assert!(fails_in_time(&through).await?.may_have_applied());
+    // Were it kept to be sent again, a new connection would do it.
+    proxy.set(Network::Cut);
     proxy.set(Network::Passes);
+    eventually("there is a new connection", async || {
+        counted(&through).await?;
+        Ok(true)
+    })
+    .await?;
     assert_eq!(
         counted(&direct).await?,
         2,
@@ -220,23 +234,20 @@ async fn no_call_is_applied_twice_while_connections_break(_: &Servers) -> Result
     let through = connect(proxy.url().into())
         .await?
         .with_namespace(direct.namespace())?;
-    let [sent, acked] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
-    let hits: Vec<_> = (0..8)
-        .map(|_| {
-            let (backend, sent, acked) = (through.clone(), Arc::clone(&sent), Arc::clone(&acked));
+    let calls: Vec<_> = (0..8)
+        .map(|caller| {
+            let backend = through.clone();
             tokio::spawn(async move {
-                for _ in 0..100 {
-                    match backend.acquire(&hit()).await {
-                        Ok(_) => {
-                            acked.fetch_add(1, Ordering::Relaxed);
-                            sent.fetch_add(1, Ordering::Relaxed);
-                        }
-                        Err(error) if error.may_have_applied() => {
-                            sent.fetch_add(1, Ordering::Relaxed);
-                        }
-                        Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                let mut calls = Vec::new();
+                for call in 0..100 {
+                    let subject = format!("call {call} of {caller}");
+                    let result = backend.acquire(&hit_of(&subject)).await;
+                    if result.is_err() {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
                     }
+                    calls.push((subject, result.map(drop)));
                 }
+                calls
             })
         })
         .collect();
@@ -252,18 +263,28 @@ async fn no_call_is_applied_twice_while_connections_break(_: &Servers) -> Result
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
     proxy.set(Network::Passes);
-    for hits in hits {
-        hits.await?;
+
+    let [mut answered, mut lost, mut applied] = [0; 3];
+    for calls in calls {
+        for (subject, result) in calls.await? {
+            let count = counted_of(&direct, &subject).await?;
+            match &result {
+                Ok(()) => {
+                    answered += 1;
+                    assert_eq!(count, 1, "{subject} was answered");
+                }
+                Err(error) if error.may_have_applied() => {
+                    lost += 1;
+                    applied += count;
+                    assert!(count <= 1, "{subject} was applied {count} times: {error}");
+                }
+                Err(error) => assert_eq!(count, 0, "{subject} was applied: {error}"),
+            }
+        }
     }
-    comes_back(&through).await?;
-    let counted = counted(&direct).await? - 1;
-    let (sent, acked) = (sent.load(Ordering::Relaxed), acked.load(Ordering::Relaxed));
-    eprintln!("outage: {acked} answered <= {counted} applied <= {sent} sent");
-    assert!(
-        (acked..=sent).contains(&counted),
-        "{acked} answered, {counted} applied, {sent} sent"
-    );
-    Ok(())
+    eprintln!("outage: {answered} answered, {applied} of {lost} lost ones applied");
+    assert!(answered > 0 && lost > 0, "connections broke under calls");
+    comes_back(&through).await
 }
 
 async fn a_subscription_tells_the_gap(_: &Servers) -> Result<()> {
@@ -289,22 +310,17 @@ async fn a_subscription_tells_the_gap(_: &Servers) -> Result<()> {
 async fn a_closed_backend_answers_at_once(_: &Servers) -> Result<()> {
     let (server, backend) = own().await?;
     let clone = backend.clone();
+    let mut subscription = backend.subscribe(&key("channel")).await?;
+    assert!(server.connections().await? >= 2, "one is for subscriptions");
     backend.close().await;
     for backend in [&backend, &clone] {
         let answer = timeout(Duration::from_millis(50), backend.acquire(&hit())).await?;
         let error = answer.err().ok_or("the call succeeded")?;
         assert_eq!(error.kind(), BackendErrorKind::Unavailable);
     }
+    assert_eq!(timeout(COMMAND_TIMEOUT, subscription.next()).await?, None);
     eventually("no connection is left", async || {
-        let clients = server
-            .call(&["CLIENT", "LIST", "TYPE", "normal"])
-            .await?
-            .to_string();
-        Ok(clients
-            .lines()
-            .filter(|client| !client.contains("cmd=client"))
-            .count()
-            == 0)
+        Ok(server.connections().await? == 0)
     })
     .await
 }
@@ -334,5 +350,5 @@ async fn a_failover_is_followed(_: &Servers) -> Result<()> {
 /// The default.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// What a busy machine may add.
-const GRACE: Duration = Duration::from_secs(1);
+/// What a busy machine may add; a second time-out would be longer.
+const GRACE: Duration = Duration::from_millis(200);
