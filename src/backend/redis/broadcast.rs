@@ -21,14 +21,15 @@ use tokio::{
 };
 
 use super::{
-    RedisBackend, failure,
-    line::Line,
-    mailbox::{Mailbox, Reader},
-    session::Session,
+    RedisBackend,
+    client::ManagedClient,
+    error,
+    signal_queue::{Reader, SignalQueue},
+    subscriber::SubscriberConnection,
     watchdog::{backoff, closed, ended},
 };
 use crate::{
-    backend::{BackendError, BackendErrorKind, Broadcast, Result, Signal, Subscription},
+    backend::{BackendError, BackendErrorKind, Broadcast, Op, Result, Signal, Subscription},
     key::Key,
 };
 
@@ -36,7 +37,7 @@ impl Broadcast for RedisBackend {
     async fn publish(&self, channel: &Key, message: Bytes) -> Result<()> {
         let channel = self.name(channel);
         let args = vec![Value::String(channel.clone()), Value::Bytes(message)];
-        self.command("publish a message", "PUBLISH", &channel, args)
+        self.command(Op::Publish.attempt(), "PUBLISH", &channel, args)
             .await?
             .integer()?;
         Ok(())
@@ -45,30 +46,30 @@ impl Broadcast for RedisBackend {
     async fn subscribe(&self, channel: &Key) -> Result<Subscription> {
         self.check_open(SUBSCRIBE)?;
         let channel: Arc<str> = (*self.name(channel)).into();
-        let mailbox = Arc::new(Mailbox::default());
+        let queue = Arc::new(SignalQueue::default());
         let (answer, answered) = oneshot::channel();
-        let (exchange, limit) = self.exchange();
+        let (subscriptions, limit) = self.subscriptions();
         // From here on the reader leaves when it is dropped, answered or not.
         let subscription = Reader {
-            mailbox: Arc::clone(&mailbox),
+            queue: Arc::clone(&queue),
             leave: {
-                let (exchange, channel) = (exchange.clone(), Arc::clone(&channel));
-                let (mailbox, shared) = (Arc::clone(&mailbox), Arc::clone(&self.shared));
+                let (subscriptions, channel) = (subscriptions.clone(), Arc::clone(&channel));
+                let (queue, shared) = (Arc::clone(&queue), Arc::clone(&self.shared));
                 move || {
                     let _ = &shared;
-                    let mailbox = Arc::clone(&mailbox);
+                    let queue = Arc::clone(&queue);
                     let channel = Arc::clone(&channel);
-                    // The task is gone with the backend, and the mailbox with the task.
-                    let _ = exchange.send(Request::Leave { channel, mailbox });
+                    // The task is gone with the backend, and the queue with the task.
+                    let _ = subscriptions.send(Request::Leave { channel, queue });
                 }
             },
         };
         let join = Request::Join(Join {
             channel,
-            mailbox,
+            queue,
             answer,
         });
-        if exchange.send(join).is_err() {
+        if subscriptions.send(join).is_err() {
             return Err(closed_error(SUBSCRIBE));
         }
         match timeout(limit, answered).await {
@@ -81,15 +82,19 @@ impl Broadcast for RedisBackend {
 
 impl RedisBackend {
     /// The task of the subscriptions, and how long it may take to answer; the first time it must connect.
-    fn exchange(&self) -> (mpsc::UnboundedSender<Request>, Duration) {
+    fn subscriptions(&self) -> (mpsc::UnboundedSender<Request>, Duration) {
         let shared = &self.shared;
         let mut limit = self.timeout;
-        let exchange = shared.exchange.get_or_init(|| {
-            let line = shared.line();
-            limit = limit.max(line.blueprint.connect_timeout());
-            Exchange::start(Arc::clone(line), self.timeout, shared.closing.subscribe())
+        let subscriptions = shared.subscriptions.get_or_init(|| {
+            let managed = shared.client();
+            limit = limit.max(managed.settings.connect_timeout());
+            SubscriptionTask::start(
+                Arc::clone(managed),
+                self.timeout,
+                shared.closing.subscribe(),
+            )
         });
-        (exchange.clone(), limit)
+        (subscriptions.clone(), limit)
     }
 }
 
@@ -106,48 +111,48 @@ pub(super) enum Request {
     Join(Join),
     Leave {
         channel: Arc<str>,
-        mailbox: Arc<Mailbox>,
+        queue: Arc<SignalQueue>,
     },
 }
 
 /// A subscription that is to be made.
 pub(super) struct Join {
     channel: Arc<str>,
-    mailbox: Arc<Mailbox>,
+    queue: Arc<SignalQueue>,
     answer: oneshot::Sender<Result<()>>,
 }
 
 /// The task that owns the connection of the subscriptions.
-pub(super) struct Exchange {
-    line: Arc<Line>,
+pub(super) struct SubscriptionTask {
+    managed: Arc<ManagedClient>,
     requests: mpsc::UnboundedReceiver<Request>,
-    channels: HashMap<Arc<str>, Vec<Arc<Mailbox>>>,
+    channels: HashMap<Arc<str>, Vec<Arc<SignalQueue>>>,
     /// Subscriptions that wait for the server.
     joining: Vec<Join>,
-    patience: Duration,
+    command_timeout: Duration,
 }
 
-impl Exchange {
+impl SubscriptionTask {
     /// Starts the task.
     pub(super) fn start(
-        line: Arc<Line>,
-        patience: Duration,
+        managed: Arc<ManagedClient>,
+        command_timeout: Duration,
         mut closing: watch::Receiver<bool>,
     ) -> mpsc::UnboundedSender<Request> {
         let (sender, requests) = mpsc::unbounded_channel();
-        let mut exchange = Self {
-            line,
+        let mut subscriptions = Self {
+            managed,
             requests,
             channels: HashMap::new(),
             joining: Vec::new(),
-            patience,
+            command_timeout,
         };
         tokio::spawn(async move {
             tokio::select! {
                 () = closed(&mut closing) => {}
-                () = exchange.run() => {}
+                () = subscriptions.run() => {}
             }
-            exchange.close();
+            subscriptions.close();
         });
         sender
     }
@@ -162,7 +167,7 @@ impl Exchange {
                 }
                 Err(error) => {
                     for join in mem::take(&mut self.joining) {
-                        let _ = join.answer.send(Err(failure::unreachable(&error)));
+                        let _ = join.answer.send(Err(error::connect_error(&error)));
                     }
                     attempts += 1;
                     self.refuse_during(backoff(attempts)).await;
@@ -172,18 +177,18 @@ impl Exchange {
     }
 
     /// Connects and subscribes to everything, while requests come in.
-    async fn open(&mut self) -> FredResult<Session> {
+    async fn open(&mut self) -> FredResult<SubscriberConnection> {
         let session = {
-            let line = Arc::clone(&self.line);
-            let opening = Session::open(&line);
+            let managed = Arc::clone(&self.managed);
+            let opening = SubscriberConnection::open(&managed);
             tokio::pin!(opening);
             loop {
                 tokio::select! {
                     session = &mut opening => break session?,
                     Some(request) = self.requests.recv() => match request {
                         Request::Join(join) => self.joining.push(join),
-                        Request::Leave { channel, mailbox } => {
-                            self.forget(&channel, &mailbox);
+                        Request::Leave { channel, queue } => {
+                            self.forget(&channel, &queue);
                         }
                     },
                 }
@@ -192,15 +197,15 @@ impl Exchange {
         self.forget_abandoned();
         let known = self.channels.keys().cloned().collect();
         self.subscribe(&session, known).await?;
-        for mailbox in self.channels.values().flatten() {
-            mailbox.push(Signal::Reconnected);
+        for queue in self.channels.values().flatten() {
+            queue.push(Signal::Reconnected);
         }
         self.admit();
         Ok(session)
     }
 
     /// Hands out messages until the connection is lost.
-    async fn serve(&mut self, session: &mut Session) {
+    async fn serve(&mut self, session: &mut SubscriberConnection) {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -209,8 +214,8 @@ impl Exchange {
                 message = session.messages.recv() => match message {
                     Ok(message) => self.deliver(message),
                     Err(broadcast::error::RecvError::Lagged(lost)) => {
-                        for mailbox in self.channels.values().flatten() {
-                            mailbox.push(Signal::Lagged(lost));
+                        for queue in self.channels.values().flatten() {
+                            queue.push(Signal::Lagged(lost));
                         }
                     }
                     Err(broadcast::error::RecvError::Closed) => return,
@@ -221,7 +226,7 @@ impl Exchange {
                     }
                 }
                 _ = heartbeat.tick() => {
-                    if session.has_left(&self.line) || session.confirm(self.channels.len(), self.patience).await.is_err() {
+                    if session.has_left(&self.managed) || session.confirm(self.channels.len(), self.command_timeout).await.is_err() {
                         return;
                     }
                 }
@@ -230,7 +235,7 @@ impl Exchange {
     }
 
     fn deliver(&self, message: Message) {
-        let Some(mailboxes) = self.channels.get(&*message.channel) else {
+        let Some(queues) = self.channels.get(&*message.channel) else {
             return;
         };
         let signal = match message.value.into_bytes() {
@@ -238,21 +243,21 @@ impl Exchange {
             // Not a string, which no PUBLISH can send.
             None => Signal::Lagged(1),
         };
-        for mailbox in mailboxes {
-            mailbox.push(signal.clone());
+        for queue in queues {
+            queue.push(signal.clone());
         }
     }
 
     /// Handles a request and those behind it, at the cost of one; an error says that the connection is not to be
     /// trusted any more.
-    async fn handle(&mut self, session: &Session, first: Request) -> FredResult<()> {
+    async fn handle(&mut self, session: &SubscriberConnection, first: Request) -> FredResult<()> {
         let mut left = HashSet::new();
         let mut next = Some(first);
         while let Some(request) = next {
             match request {
                 Request::Join(join) => self.joining.push(join),
-                Request::Leave { channel, mailbox } => {
-                    if self.forget(&channel, &mailbox) {
+                Request::Leave { channel, queue } => {
+                    if self.forget(&channel, &queue) {
                         left.insert(channel);
                     }
                 }
@@ -276,7 +281,7 @@ impl Exchange {
             Ok(()) => self.admit(),
             Err(error) => {
                 for join in mem::take(&mut self.joining) {
-                    let refusal = failure::not_subscribed(SUBSCRIBE, self.patience, error);
+                    let refusal = error::subscribe_error(SUBSCRIBE, self.command_timeout, error);
                     let _ = join.answer.send(Err(refusal));
                 }
             }
@@ -287,7 +292,7 @@ impl Exchange {
     /// Subscribes to these channels and to those of the waiting subscriptions, and waits until the server has done it.
     async fn subscribe(
         &self,
-        session: &Session,
+        session: &SubscriberConnection,
         mut channels: HashSet<Arc<str>>,
     ) -> FredResult<()> {
         let joining = self.joining.iter().map(|join| &join.channel);
@@ -297,14 +302,16 @@ impl Exchange {
             .collect();
         let total = self.channels.len() + new.len();
         channels.extend(new);
-        session.subscribe(channels, total, self.patience).await
+        session
+            .subscribe(channels, total, self.command_timeout)
+            .await
     }
 
     /// Lets the waiting subscriptions in.
     fn admit(&mut self) {
         for join in mem::take(&mut self.joining) {
-            let mailboxes = self.channels.entry(join.channel).or_default();
-            mailboxes.push(join.mailbox);
+            let queues = self.channels.entry(join.channel).or_default();
+            queues.push(join.queue);
             // Whoever does not wait any more leaves by dropping its reader.
             let _ = join.answer.send(Ok(()));
         }
@@ -324,21 +331,21 @@ impl Exchange {
                             format!("{SUBSCRIBE}: not connected to Redis"),
                         )));
                     }
-                    Request::Leave { channel, mailbox } => {
-                        self.forget(&channel, &mailbox);
+                    Request::Leave { channel, queue } => {
+                        self.forget(&channel, &queue);
                     }
                 },
             }
         }
     }
 
-    /// Sends nothing more to a mailbox, and says whether it was the last one of its channel.
-    fn forget(&mut self, channel: &Arc<str>, mailbox: &Arc<Mailbox>) -> bool {
-        let Some(mailboxes) = self.channels.get_mut(channel) else {
+    /// Sends nothing more to a queue, and says whether it was the last one of its channel.
+    fn forget(&mut self, channel: &Arc<str>, queue: &Arc<SignalQueue>) -> bool {
+        let Some(queues) = self.channels.get_mut(channel) else {
             return false;
         };
-        mailboxes.retain(|other| !Arc::ptr_eq(other, mailbox));
-        let is_last = mailboxes.is_empty();
+        queues.retain(|other| !Arc::ptr_eq(other, queue));
+        let is_last = queues.is_empty();
         if is_last {
             self.channels.remove(channel);
         }
@@ -352,8 +359,8 @@ impl Exchange {
     }
 
     fn close(&mut self) {
-        for mailbox in mem::take(&mut self.channels).into_values().flatten() {
-            mailbox.close();
+        for queue in mem::take(&mut self.channels).into_values().flatten() {
+            queue.close();
         }
     }
 }
@@ -361,5 +368,5 @@ impl Exchange {
 /// How many requests are handled at once; a server takes this many channels well within a time-out.
 const MAX_BATCH: usize = 1_024;
 
-const SUBSCRIBE: &str = "subscribe to a channel";
+const SUBSCRIBE: &str = Op::Subscribe.attempt();
 const HEARTBEAT: Duration = Duration::from_secs(5);

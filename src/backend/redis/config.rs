@@ -10,7 +10,7 @@ use fred::types::{
     },
 };
 
-use super::{line::Blueprint, tls::Tls, url::RedisUrl};
+use super::{client::ClientSettings, tls::Tls, url::RedisUrl};
 use crate::error::ConfigError;
 
 /// How to reach a Redis, and how long to wait for it.
@@ -164,7 +164,7 @@ impl RedisConfig {
     }
 
     /// The settings as fred wants them, if they can work.
-    pub(super) fn blueprint(&self) -> Result<Blueprint, ConfigError> {
+    pub(super) fn settings(&self) -> Result<ClientSettings, ConfigError> {
         check_namespace(&self.namespace)?;
         if self.command_timeout.is_zero() || self.connect_timeout.is_zero() {
             return Err(ConfigError::new(
@@ -191,7 +191,7 @@ impl RedisConfig {
             }
         };
         let step = self.connect_timeout / connect_steps(&config.server);
-        Ok(Blueprint {
+        Ok(ClientSettings {
             config,
             performance: PerformanceConfig {
                 default_command_timeout: self.command_timeout * 2,
@@ -203,7 +203,7 @@ impl RedisConfig {
                 internal_command_timeout: step,
                 max_command_attempts: 3,
                 // fred follows ASK by reading the next answer on a connection as if nobody else waited for it, so that
-                // later answers go to the wrong callers, and then asks the old node again. `Line::send` follows instead.
+                // later answers go to the wrong callers, and then asks the old node again. `ManagedClient::send` follows instead.
                 max_redirections: 0,
                 // One command over any other limit hangs the client for good.
                 max_command_buffer_len: 0,
@@ -328,7 +328,7 @@ mod tests {
     #[track_caller]
     fn refusal(url: &str) -> String {
         RedisConfig::new(url)
-            .and_then(|config| config.blueprint().map(|_| ()))
+            .and_then(|config| config.settings().map(|_| ()))
             .unwrap_err()
             .to_string()
     }
@@ -400,9 +400,9 @@ mod tests {
     #[test]
     fn a_server_that_hangs_leaves_the_others_their_time() {
         let step = |url| {
-            let blueprint = RedisConfig::new(url).unwrap().blueprint().unwrap();
-            assert_eq!(blueprint.connect_timeout(), Duration::from_secs(5));
-            blueprint.connection.connection_timeout
+            let settings = RedisConfig::new(url).unwrap().settings().unwrap();
+            assert_eq!(settings.connect_timeout(), Duration::from_secs(5));
+            settings.connection.connection_timeout
         };
         assert_eq!(step("redis://localhost"), Duration::from_secs(5));
         assert_eq!(
@@ -417,7 +417,7 @@ mod tests {
             let config = RedisConfig::new("redis://localhost")
                 .unwrap()
                 .with_namespace(namespace);
-            assert!(config.blueprint().is_err(), "{namespace}");
+            assert!(config.settings().is_err(), "{namespace}");
         }
         let longest = "n".repeat(32);
         assert!(check_namespace(&longest).is_ok());
@@ -428,7 +428,7 @@ mod tests {
         let config = RedisConfig::new("redis://localhost")
             .unwrap()
             .with_ca_certificate("pem");
-        let refusal = config.blueprint().err().unwrap().to_string();
+        let refusal = config.settings().err().unwrap().to_string();
         assert!(refusal.contains("rediss://"), "{refusal}");
     }
 
@@ -437,7 +437,7 @@ mod tests {
         let config = RedisConfig::new("rediss://localhost")
             .unwrap()
             .with_ca_certificate("pem");
-        let refusal = config.blueprint().err().unwrap().to_string();
+        let refusal = config.settings().err().unwrap().to_string();
         assert!(refusal.contains("BEGIN CERTIFICATE"), "{refusal}");
     }
 
@@ -448,13 +448,13 @@ mod tests {
             config
                 .clone()
                 .with_command_timeout(Duration::ZERO)
-                .blueprint()
+                .settings()
                 .is_err()
         );
         assert!(
             config
                 .with_connect_timeout(Duration::ZERO)
-                .blueprint()
+                .settings()
                 .is_err()
         );
     }
@@ -470,21 +470,21 @@ mod tests {
 
     #[test]
     fn the_guards_of_the_client_are_set() {
-        let blueprint = RedisConfig::new("redis://localhost")
+        let settings = RedisConfig::new("redis://localhost")
             .unwrap()
-            .blueprint()
+            .settings()
             .unwrap();
-        assert_eq!(blueprint.connection.max_command_buffer_len, 0);
-        assert_eq!(blueprint.connection.max_command_attempts, 3);
-        assert_eq!(blueprint.connection.max_redirections, 0);
-        assert_eq!(blueprint.connection.tcp.nodelay, Some(true));
+        assert_eq!(settings.connection.max_command_buffer_len, 0);
+        assert_eq!(settings.connection.max_command_attempts, 3);
+        assert_eq!(settings.connection.max_redirections, 0);
+        assert_eq!(settings.connection.tcp.nodelay, Some(true));
         assert_eq!(
-            blueprint.performance.default_command_timeout,
+            settings.performance.default_command_timeout,
             Duration::from_millis(500)
         );
-        assert_eq!(blueprint.performance.broadcast_channel_capacity, 4096);
+        assert_eq!(settings.performance.broadcast_channel_capacity, 4096);
         assert!(
-            blueprint
+            settings
                 .policy
                 .is_some_and(|policy| policy.max_attempts() == 0)
         );

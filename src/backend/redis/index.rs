@@ -8,7 +8,7 @@ use super::{
     script::{INDEX_ADD, INDEX_MEMBERS, INDEX_REMOVE},
 };
 use crate::{
-    backend::{Cursor, Index, Member, Page, Result},
+    backend::{Cursor, Index, Member, Op, Page, Result},
     clock::Timestamp,
     key::Key,
 };
@@ -17,26 +17,19 @@ impl Index for RedisBackend {
     async fn add(&self, index: &Key, member: Bytes, deadline: Timestamp) -> Result<()> {
         let key = self.name(index);
         let arguments = [Value::Bytes(member), score(deadline)];
-        self.run(
-            "add to an index",
-            &INDEX_ADD,
-            &key,
-            std::slice::from_ref(&key),
-            &arguments,
-        )
-        .await?
-        .integer()?;
+        self.run_on(Op::IndexAdd.attempt(), &INDEX_ADD, &key, &arguments)
+            .await?
+            .integer()?;
         Ok(())
     }
 
     async fn remove(&self, index: &Key, member: Bytes) -> Result<bool> {
         let key = self.name(index);
         let removed = self
-            .run(
-                "remove from an index",
+            .run_on(
+                Op::IndexRemove.attempt(),
                 &INDEX_REMOVE,
                 &key,
-                std::slice::from_ref(&key),
                 &[Value::Bytes(member)],
             )
             .await?
@@ -52,13 +45,7 @@ impl Index for RedisBackend {
             arguments.extend([score(deadline), Value::Bytes(member)]);
         }
         let mut items = self
-            .run(
-                "list an index",
-                &INDEX_MEMBERS,
-                &key,
-                std::slice::from_ref(&key),
-                &arguments,
-            )
+            .run_on(Op::IndexMembers.attempt(), &INDEX_MEMBERS, &key, &arguments)
             .await?
             .items()?;
         let mut members = Vec::with_capacity(Page::MAX_MEMBERS);

@@ -7,14 +7,14 @@ use fred::{bytes_utils::Str, types::Value};
 
 use super::{
     RedisBackend,
-    line::Line,
+    client::ManagedClient,
     reply::Reply,
     script::{DELETE, PUT, TOUCH},
 };
 use crate::{
     backend::{
-        BackendError, BackendErrorKind, Entry, GetOptions, KeyValue, Precondition, Put, PutOptions,
-        Result, Version,
+        BackendError, BackendErrorKind, Entry, GetOptions, KeyValue, Op, Precondition, Put,
+        PutOptions, Result, Version,
     },
     clock::Timestamp,
     key::Key,
@@ -23,19 +23,19 @@ use crate::{
 impl KeyValue for RedisBackend {
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Option<Entry>> {
         let key = self.name(key);
-        let line = self.line(GET_RECORD)?;
+        let client = self.client(Op::Get.attempt())?;
         if !options.expiry {
-            return self.read(line, &key).await;
+            return self.read(client, &key).await;
         }
         // Two commands on one connection, in this order, and no pipeline: fred's costs more than it saves.
-        let (entry, left) = tokio::join!(self.read(line, &key), self.time_left(line, &key));
+        let (entry, left) = tokio::join!(self.read(client, &key), self.time_left(client, &key));
         let (Some(entry), left) = (entry?, left?) else {
             return Ok(None);
         };
         Ok(match left {
-            Left::Gone => None,
-            Left::Endless => Some(entry),
-            Left::For(left) => Some(entry.with_expires_in(left)),
+            RemainingTtl::Gone => None,
+            RemainingTtl::Endless => Some(entry),
+            RemainingTtl::For(left) => Some(entry.with_expires_in(left)),
         })
     }
 
@@ -59,24 +59,21 @@ impl KeyValue for RedisBackend {
         };
         let arguments = [Value::Bytes(value), Value::Integer(ttl), precondition];
         let reply = self
-            .run(
-                PUT_RECORD,
-                &PUT,
-                &key,
-                std::slice::from_ref(&key),
-                &arguments,
-            )
+            .run_on(Op::Put.attempt(), &PUT, &key, &arguments)
             .await?;
         if !reply.is_array() {
             return Ok(Put::Stored(Version::from_u64(reply.unsigned()?)));
         }
         let mut items = reply.items()?;
         let now = Timestamp::from_micros(items.next()?.unsigned()?);
-        let (held, left) = (items.next()?, Left::from_pttl(items.next()?.integer()?));
-        let current = match entry(PUT_RECORD, held)? {
+        let (held, left) = (
+            items.next()?,
+            RemainingTtl::from_pttl(items.next()?.integer()?),
+        );
+        let current = match entry(Op::Put.attempt(), held)? {
             Some(entry) => match left {
-                Left::Gone | Left::Endless => Some(entry),
-                Left::For(left) => Some(entry.with_expires_in(left)),
+                RemainingTtl::Gone | RemainingTtl::Endless => Some(entry),
+                RemainingTtl::For(left) => Some(entry.with_expires_in(left)),
             },
             None => None,
         };
@@ -87,22 +84,21 @@ impl KeyValue for RedisBackend {
         let key = self.name(key);
         let removed = match precondition {
             Precondition::Absent => {
-                self.check_open(DELETE_RECORD)?;
+                self.check_open(Op::Delete.attempt())?;
                 return Ok(false);
             }
             Precondition::Any => {
-                self.command(DELETE_RECORD, "DEL", &key, vec![Value::String(key.clone())])
-                    .await?
-            }
-            Precondition::Matches(version) => {
-                self.run(
-                    DELETE_RECORD,
-                    &DELETE,
+                self.command(
+                    Op::Delete.attempt(),
+                    "DEL",
                     &key,
-                    std::slice::from_ref(&key),
-                    &[raw(version)],
+                    vec![Value::String(key.clone())],
                 )
                 .await?
+            }
+            Precondition::Matches(version) => {
+                self.run_on(Op::Delete.attempt(), &DELETE, &key, &[raw(version)])
+                    .await?
             }
         };
         Ok(removed.integer()? > 0)
@@ -113,22 +109,17 @@ impl KeyValue for RedisBackend {
         let key = self.name(key);
         let touched = match precondition {
             Precondition::Absent => {
-                self.check_open(TOUCH_RECORD)?;
+                self.check_open(Op::Touch.attempt())?;
                 return Ok(false);
             }
             Precondition::Any => {
                 let args = vec![Value::String(key.clone()), ttl];
-                self.command(TOUCH_RECORD, "PEXPIRE", &key, args).await?
+                self.command(Op::Touch.attempt(), "PEXPIRE", &key, args)
+                    .await?
             }
             Precondition::Matches(version) => {
-                self.run(
-                    TOUCH_RECORD,
-                    &TOUCH,
-                    &key,
-                    std::slice::from_ref(&key),
-                    &[raw(version), ttl],
-                )
-                .await?
+                self.run_on(Op::Touch.attempt(), &TOUCH, &key, &[raw(version), ttl])
+                    .await?
             }
         };
         Ok(touched.integer()? > 0)
@@ -140,29 +131,33 @@ impl KeyValue for RedisBackend {
 }
 
 impl RedisBackend {
-    async fn read(&self, line: &Line, key: &Str) -> Result<Option<Entry>> {
+    async fn read(&self, client: &ManagedClient, key: &Str) -> Result<Option<Entry>> {
         let args = vec![Value::String(key.clone())];
-        let reply = self.command_on(line, GET_RECORD, "GET", key, args).await?;
-        entry(GET_RECORD, reply)
+        let reply = self
+            .command_on(client, Op::Get.attempt(), "GET", key, args)
+            .await?;
+        entry(Op::Get.attempt(), reply)
     }
 
-    async fn time_left(&self, line: &Line, key: &Str) -> Result<Left> {
+    async fn time_left(&self, client: &ManagedClient, key: &Str) -> Result<RemainingTtl> {
         let args = vec![Value::String(key.clone())];
-        let reply = self.command_on(line, GET_RECORD, "PTTL", key, args).await?;
-        reply.integer().map(Left::from_pttl)
+        let reply = self
+            .command_on(client, Op::Get.attempt(), "PTTL", key, args)
+            .await?;
+        reply.integer().map(RemainingTtl::from_pttl)
     }
 }
 
 /// How long a record has left to live.
 #[derive(Clone, Copy)]
-enum Left {
+enum RemainingTtl {
     Gone,
     /// Someone else took its deadline away; we write none without.
     Endless,
     For(Duration),
 }
 
-impl Left {
+impl RemainingTtl {
     fn from_pttl(millis: i64) -> Self {
         match u64::try_from(millis) {
             Ok(millis) => Self::For(Duration::from_millis(millis)),
@@ -200,11 +195,6 @@ fn millis(ttl: Duration) -> Result<i64> {
     let millis = ttl.min(MAX_TTL).as_nanos().div_ceil(1_000_000);
     Ok(i64::try_from(millis).unwrap_or(i64::MAX))
 }
-
-const GET_RECORD: &str = "get a record";
-const PUT_RECORD: &str = "put a record";
-const DELETE_RECORD: &str = "delete a record";
-const TOUCH_RECORD: &str = "touch a record";
 
 const VERSION_LEN: usize = 8;
 

@@ -4,20 +4,20 @@
     reason = "the one folder that names the Redis client"
 )]
 
-mod adopt;
 mod broadcast;
+mod client;
 mod config;
-mod failure;
+mod error;
 mod index;
 mod key_value;
-mod line;
-mod mailbox;
 mod quotas;
 mod reply;
 mod script;
-mod session;
+mod signal_queue;
+mod subscriber;
 mod tls;
 mod url;
+mod user_client;
 mod watchdog;
 
 use std::{
@@ -45,7 +45,7 @@ use tokio::{
 pub use self::config::RedisConfig;
 use self::{
     broadcast::{Request, closed_error},
-    line::{Line, error_text},
+    client::{ManagedClient, error_text},
     reply::Reply,
     watchdog::Watchdog,
 };
@@ -109,9 +109,9 @@ pub struct RedisBackend {
 
 /// What all clones share; the background tasks end when it is dropped.
 struct Shared {
-    lines: Box<[Arc<Line>]>,
+    clients: Box<[Arc<ManagedClient>]>,
     next: AtomicUsize,
-    exchange: OnceLock<mpsc::UnboundedSender<Request>>,
+    subscriptions: OnceLock<mpsc::UnboundedSender<Request>>,
     is_closed: AtomicBool,
     closing: watch::Sender<bool>,
     watchdogs: Mutex<Vec<JoinHandle<()>>>,
@@ -135,17 +135,17 @@ impl RedisBackend {
         let config = config
             .try_into()
             .map_err(|error| misconfigured(&error.into()))?;
-        let blueprint = config.blueprint().map_err(|error| misconfigured(&error))?;
-        let (line, watchdog) = if config.is_lazy {
-            Watchdog::connect_later(blueprint, config.command_timeout)
+        let settings = config.settings().map_err(|error| misconfigured(&error))?;
+        let (client, watchdog) = if config.is_lazy {
+            Watchdog::connect_later(settings, config.command_timeout)
         } else {
-            Watchdog::connect(blueprint, config.command_timeout)
+            Watchdog::connect(settings, config.command_timeout)
                 .await
-                .map_err(|error| failure::unreachable(&error))?
+                .map_err(|error| error::connect_error(&error))?
         };
-        let mut backend = Self::with_lines([(line, watchdog)], config.command_timeout);
+        let mut backend = Self::with_clients([(client, watchdog)], config.command_timeout);
         backend.namespace = config.namespace.into();
-        if backend.shared.line().blueprint.is_clustered() {
+        if backend.shared.client().settings.is_clustered() {
             backend.clock_skew = config.cluster_clock_skew;
         }
         Ok(backend)
@@ -178,32 +178,32 @@ impl RedisBackend {
                 "a Redis client needs a Tokio runtime; call this from async code",
             ));
         }
-        clients.iter().try_for_each(adopt::check)?;
+        clients.iter().try_for_each(user_client::check)?;
         let timeout = config::DEFAULT_COMMAND_TIMEOUT;
-        let lines = clients
+        let clients = clients
             .into_iter()
             .map(|client| Watchdog::adopt(client, timeout));
-        let mut backend = Self::with_lines(lines, timeout);
-        if backend.shared.line().blueprint.is_clustered() {
+        let mut backend = Self::with_clients(clients, timeout);
+        if backend.shared.client().settings.is_clustered() {
             backend.clock_skew = config::DEFAULT_CLUSTER_CLOCK_SKEW;
         }
         Ok(backend)
     }
 
-    fn with_lines(
-        lines: impl IntoIterator<Item = (Arc<Line>, Watchdog)>,
+    fn with_clients(
+        clients: impl IntoIterator<Item = (Arc<ManagedClient>, Watchdog)>,
         timeout: Duration,
     ) -> Self {
         let (closing, _) = watch::channel(false);
-        let (lines, watchdogs): (Vec<_>, Vec<_>) = lines
+        let (clients, watchdogs): (Vec<_>, Vec<_>) = clients
             .into_iter()
-            .map(|(line, watchdog)| (line, tokio::spawn(watchdog.watch(closing.subscribe()))))
+            .map(|(client, watchdog)| (client, tokio::spawn(watchdog.watch(closing.subscribe()))))
             .unzip();
         Self {
             shared: Arc::new(Shared {
-                lines: lines.into(),
+                clients: clients.into(),
                 next: AtomicUsize::new(0),
-                exchange: OnceLock::new(),
+                subscriptions: OnceLock::new(),
                 is_closed: AtomicBool::new(false),
                 closing,
                 watchdogs: Mutex::new(watchdogs),
@@ -258,20 +258,20 @@ impl RedisBackend {
         const PING: &str = "ping Redis";
         self.check_open(PING)?;
         let begun = monotonic_now();
-        let line = self.shared.line();
+        let client = self.shared.client();
         let mut nodes = vec![None];
-        if line.blueprint.is_clustered() {
-            let primaries = line.client().active_connections();
+        if client.settings.is_clustered() {
+            let primaries = client.client().active_connections();
             if !primaries.is_empty() {
                 nodes = primaries.into_iter().map(Some).collect();
             }
         }
         for node in nodes {
             let left = self.timeout.saturating_sub(monotonic_now() - begun);
-            let frame = line
+            let frame = client
                 .ping(node, left)
                 .await
-                .map_err(|error| failure::unanswered(PING, self.timeout, &error))?;
+                .map_err(|error| error::no_reply_error(PING, self.timeout, &error))?;
             accept(PING, frame)?;
         }
         Ok(monotonic_now() - begun)
@@ -309,49 +309,50 @@ impl RedisBackend {
         Ok(())
     }
 
-    /// The line whose turn it is, if the backend is open.
-    fn line(&self, attempted: &'static str) -> Result<&Line> {
+    /// The client whose turn it is, if the backend is open.
+    fn client(&self, attempted: &'static str) -> Result<&ManagedClient> {
         self.check_open(attempted)?;
-        Ok(self.shared.line())
+        Ok(self.shared.client())
     }
 
-    /// Sends a command to where `home` is stored, and reads its answer.
+    /// Sends a command to where `routing_key` is stored, and reads its answer.
     async fn command(
         &self,
         attempted: &'static str,
         name: &'static str,
-        home: &str,
+        routing_key: &str,
         args: Vec<Value>,
     ) -> Result<Reply> {
-        let line = self.line(attempted)?;
-        self.command_on(line, attempted, name, home, args).await
+        let client = self.client(attempted)?;
+        self.command_on(client, attempted, name, routing_key, args)
+            .await
     }
 
-    /// Sends a command over this line, for those whose order matters.
+    /// Sends a command over this client, for those whose order matters.
     async fn command_on(
         &self,
-        line: &Line,
+        client: &ManagedClient,
         attempted: &'static str,
         name: &'static str,
-        home: &str,
+        routing_key: &str,
         args: Vec<Value>,
     ) -> Result<Reply> {
-        let frame = send(line, attempted, name, home, args, self.timeout).await?;
+        let frame = send(client, attempted, name, routing_key, args, self.timeout).await?;
         accept(attempted, frame)
     }
 }
 
 impl Shared {
-    /// The line whose turn it is.
+    /// The client whose turn it is.
     #[expect(
         clippy::indexing_slicing,
-        reason = "there is a line, and the index is below their number"
+        reason = "there is a client, and the index is below their number"
     )]
-    fn line(&self) -> &Arc<Line> {
-        if self.lines.len() == 1 {
-            return &self.lines[0];
+    fn client(&self) -> &Arc<ManagedClient> {
+        if self.clients.len() == 1 {
+            return &self.clients[0];
         }
-        &self.lines[self.next.fetch_add(1, Ordering::Relaxed) % self.lines.len()]
+        &self.clients[self.next.fetch_add(1, Ordering::Relaxed) % self.clients.len()]
     }
 }
 
@@ -364,26 +365,27 @@ impl fmt::Debug for RedisBackend {
     }
 }
 
-/// Sends a command to where `home` is stored; its answer may be an error.
+/// Sends a command to where `routing_key` is stored; its answer may be an error.
 async fn send(
-    line: &Line,
+    client: &ManagedClient,
     attempted: &'static str,
     name: &'static str,
-    home: &str,
+    routing_key: &str,
     args: Vec<Value>,
     timeout: Duration,
 ) -> Result<Resp3Frame> {
     // `CustomCommand` ignores the other ways to say where a key is.
-    let command = CustomCommand::new_static(name, ClusterHash::from(home), false);
-    line.send(command, args, timeout)
+    let command = CustomCommand::new_static(name, ClusterHash::from(routing_key), false);
+    client
+        .send(command, args, timeout)
         .await
-        .map_err(|error| failure::unanswered(attempted, timeout, &error))
+        .map_err(|error| error::no_reply_error(attempted, timeout, &error))
 }
 
 /// An answer that is not an error.
 fn accept(attempted: &'static str, frame: Resp3Frame) -> Result<Reply> {
     match error_text(&frame) {
-        Some(text) => Err(failure::refused(attempted, text)),
+        Some(text) => Err(error::server_error(attempted, text)),
         None => Ok(Reply::new(attempted, frame)),
     }
 }

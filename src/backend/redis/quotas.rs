@@ -25,7 +25,7 @@ static COUNTERS: WarnSite = WarnSite::new("redis: acquire");
 impl Quotas for RedisBackend {
     async fn acquire(&self, request: &Acquire) -> Result<Decision> {
         request.check()?;
-        let home = self.name(&request.subject);
+        let routing_key = self.name(&request.subject);
         let mut arguments = Vec::with_capacity(3 + 5 * request.limits.len());
         arguments.push(self.quota_now());
         arguments.push(Value::from_static_str(match request.take {
@@ -36,9 +36,9 @@ impl Quotas for RedisBackend {
         for limit in &*request.limits {
             push_limit(&mut arguments, limit);
         }
-        let keys = counters(&home, &request.limits);
+        let keys = counters(&routing_key, &request.limits);
         let mut items = self
-            .run(ACQUIRE_QUOTA, &ACQUIRE, &home, &keys, &arguments)
+            .run(ACQUIRE_QUOTA, &ACQUIRE, &routing_key, &keys, &arguments)
             .await?
             .items()?;
         let admitted = items.next()?.integer()? != 0;
@@ -69,7 +69,7 @@ impl Quotas for RedisBackend {
                 format!("{REFUND_QUOTA}: a receipt has one mark for each limit"),
             ));
         }
-        let home = self.name(&receipt.subject);
+        let routing_key = self.name(&receipt.subject);
         let mut arguments = Vec::with_capacity(1 + 3 * receipt.limits.len());
         arguments.push(decimal(receipt.taken));
         for (limit, mark) in receipt.limits.iter().zip(&receipt.marks) {
@@ -77,8 +77,8 @@ impl Quotas for RedisBackend {
             arguments.push(decimal(u64::from(limit.quota().weight())));
             arguments.push(decimal(*mark));
         }
-        let keys = counters(&home, &receipt.limits);
-        self.run(REFUND_QUOTA, &REFUND, &home, &keys, &arguments)
+        let keys = counters(&routing_key, &receipt.limits);
+        self.run(REFUND_QUOTA, &REFUND, &routing_key, &keys, &arguments)
             .await?;
         Ok(())
     }
@@ -87,9 +87,11 @@ impl Quotas for RedisBackend {
         if limits.is_empty() {
             return self.check_open(RESET_QUOTA);
         }
-        let home = self.name(subject);
-        let keys = counters(&home, limits).into_iter().map(Value::String);
-        self.command(RESET_QUOTA, "DEL", &home, keys.collect())
+        let routing_key = self.name(subject);
+        let keys = counters(&routing_key, limits)
+            .into_iter()
+            .map(Value::String);
+        self.command(RESET_QUOTA, "DEL", &routing_key, keys.collect())
             .await?
             .integer()?;
         Ok(())
@@ -107,10 +109,10 @@ impl RedisBackend {
 }
 
 /// The keys of a subject's counters; its hash tag keeps them in one slot.
-fn counters(home: &str, limits: &[Limit]) -> Vec<Str> {
+fn counters(routing_key: &str, limits: &[Limit]) -> Vec<Str> {
     limits
         .iter()
-        .map(|limit| Str::from(format!("{home}:{}", limit.counter_name())))
+        .map(|limit| Str::from(format!("{routing_key}:{}", limit.counter_name())))
         .collect()
 }
 

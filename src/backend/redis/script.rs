@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use fred::{bytes_utils::Str, types::Value, util::sha1_hash};
 
-use super::{RedisBackend, accept, failure, line::error_text, reply::Reply, send};
+use super::{RedisBackend, accept, client::error_text, error, reply::Reply, send};
 use crate::{backend::Result, clock::monotonic_now};
 
 /// A script that Redis runs as one step.
@@ -13,14 +13,14 @@ pub(super) struct Script {
     digest: OnceLock<Str>,
 }
 
-pub(super) static PUT: Script = Script::new(include_str!("put.lua"));
-pub(super) static DELETE: Script = Script::new(include_str!("delete.lua"));
-pub(super) static TOUCH: Script = Script::new(include_str!("touch.lua"));
-pub(super) static INDEX_ADD: Script = Script::new(include_str!("index_add.lua"));
-pub(super) static INDEX_REMOVE: Script = Script::new(include_str!("index_remove.lua"));
-pub(super) static INDEX_MEMBERS: Script = Script::new(include_str!("index_members.lua"));
-pub(super) static ACQUIRE: Script = Script::new(include_str!("acquire.lua"));
-pub(super) static REFUND: Script = Script::new(include_str!("refund.lua"));
+pub(super) static PUT: Script = Script::new(include_str!("scripts/put.lua"));
+pub(super) static DELETE: Script = Script::new(include_str!("scripts/delete.lua"));
+pub(super) static TOUCH: Script = Script::new(include_str!("scripts/touch.lua"));
+pub(super) static INDEX_ADD: Script = Script::new(include_str!("scripts/index_add.lua"));
+pub(super) static INDEX_REMOVE: Script = Script::new(include_str!("scripts/index_remove.lua"));
+pub(super) static INDEX_MEMBERS: Script = Script::new(include_str!("scripts/index_members.lua"));
+pub(super) static ACQUIRE: Script = Script::new(include_str!("scripts/acquire.lua"));
+pub(super) static REFUND: Script = Script::new(include_str!("scripts/refund.lua"));
 
 /// All of them, for loading them ahead of their first use.
 pub(super) static ALL: [&Script; 8] = [
@@ -51,7 +51,19 @@ impl Script {
 }
 
 impl RedisBackend {
-    /// Runs a script on these keys, which share a slot with `home`.
+    /// Runs a script on a single key.
+    pub(super) async fn run_on(
+        &self,
+        attempted: &'static str,
+        script: &Script,
+        key: &Str,
+        arguments: &[Value],
+    ) -> Result<Reply> {
+        let keys = std::slice::from_ref(key);
+        self.run(attempted, script, key, keys, arguments).await
+    }
+
+    /// Runs a script on these keys, which share a slot with `routing_key`.
     ///
     /// A server that does not know the script gets it whole: it has not run anything by then, so the script runs
     /// once. Both trips together stay within the time-out.
@@ -59,11 +71,11 @@ impl RedisBackend {
         &self,
         attempted: &'static str,
         script: &Script,
-        home: &str,
+        routing_key: &str,
         keys: &[Str],
         arguments: &[Value],
     ) -> Result<Reply> {
-        let line = self.line(attempted)?;
+        let client = self.client(attempted)?;
         let call = |name: Str| {
             let mut args = Vec::with_capacity(2 + keys.len() + arguments.len());
             args.push(Value::String(name));
@@ -74,13 +86,21 @@ impl RedisBackend {
         };
         let begun = monotonic_now();
         let by_digest = call(script.digest());
-        let frame = send(line, attempted, "EVALSHA", home, by_digest, self.timeout).await?;
-        if !error_text(&frame).is_some_and(failure::is_unknown_script) {
+        let frame = send(
+            client,
+            attempted,
+            "EVALSHA",
+            routing_key,
+            by_digest,
+            self.timeout,
+        )
+        .await?;
+        if !error_text(&frame).is_some_and(error::is_unknown_script) {
             return accept(attempted, frame);
         }
         let left = self.timeout.saturating_sub(monotonic_now() - begun);
         let whole = call(Str::from_static(script.body));
-        let frame = send(line, attempted, "EVAL", home, whole, left).await?;
+        let frame = send(client, attempted, "EVAL", routing_key, whole, left).await?;
         accept(attempted, frame)
     }
 }

@@ -21,14 +21,14 @@ use tokio::{
 };
 
 use super::{
-    line::{Blueprint, Line, error_text},
+    client::{ClientSettings, ManagedClient, error_text},
     script,
 };
 use crate::clock::{Monotonic, monotonic_now};
 
-/// What keeps one line alive until the backend is closed or dropped.
+/// What keeps one client alive until the backend is closed or dropped.
 pub(super) struct Watchdog {
-    line: Arc<Line>,
+    managed: Arc<ManagedClient>,
     /// The task that drives the client, if the client is ours.
     driver: Option<Driver>,
     /// The servers that the client has just connected to.
@@ -40,56 +40,56 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// A line that is connected, and its watchdog.
+    /// A client that is connected, and its watchdog.
     pub(super) async fn connect(
-        blueprint: Blueprint,
+        settings: ClientSettings,
         command_timeout: Duration,
-    ) -> FredResult<(Arc<Line>, Self)> {
-        let client = blueprint.build();
+    ) -> FredResult<(Arc<ManagedClient>, Self)> {
+        let client = settings.build();
         let connected = client.reconnect_rx();
-        let driver = first_connection(&client, blueprint.connect_timeout()).await?;
-        let line = Line::new(blueprint, client);
-        Ok(Self::new(line, Some(driver), connected, command_timeout))
+        let driver = first_connection(&client, settings.connect_timeout()).await?;
+        let managed = ManagedClient::new(settings, client);
+        Ok(Self::new(managed, Some(driver), connected, command_timeout))
     }
 
-    /// A line that connects in the background, and its watchdog.
+    /// A client that connects in the background, and its watchdog.
     pub(super) fn connect_later(
-        blueprint: Blueprint,
+        settings: ClientSettings,
         command_timeout: Duration,
-    ) -> (Arc<Line>, Self) {
-        let client = blueprint.build();
+    ) -> (Arc<ManagedClient>, Self) {
+        let client = settings.build();
         let connected = client.reconnect_rx();
         let driver = Driver(client.connect());
-        let line = Line::new(blueprint, client);
-        Self::new(line, Some(driver), connected, command_timeout)
+        let managed = ManagedClient::new(settings, client);
+        Self::new(managed, Some(driver), connected, command_timeout)
     }
 
-    /// The line of a client of the user's, and its watchdog.
-    pub(super) fn adopt(client: Client, command_timeout: Duration) -> (Arc<Line>, Self) {
+    /// A client of the user's, and its watchdog.
+    pub(super) fn adopt(client: Client, command_timeout: Duration) -> (Arc<ManagedClient>, Self) {
         let connected = client.reconnect_rx();
         for server in client.active_connections() {
             tokio::spawn(load_scripts(client.clone(), server, command_timeout));
         }
-        let line = Line::new(Blueprint::of(&client), client);
-        Self::new(line, None, connected, command_timeout)
+        let managed = ManagedClient::new(ClientSettings::of(&client), client);
+        Self::new(managed, None, connected, command_timeout)
     }
 
     fn new(
-        line: Line,
+        managed: ManagedClient,
         driver: Option<Driver>,
         connected: broadcast::Receiver<Server>,
         command_timeout: Duration,
-    ) -> (Arc<Line>, Self) {
-        let line = Arc::new(line);
+    ) -> (Arc<ManagedClient>, Self) {
+        let managed = Arc::new(managed);
         let watchdog = Self {
-            line: Arc::clone(&line),
+            managed: Arc::clone(&managed),
             driver,
             connected,
             attempts: 0,
             next_check: monotonic_now(),
             command_timeout,
         };
-        (line, watchdog)
+        (managed, watchdog)
     }
 
     /// Watches until the backend is closed or dropped, then closes the client if it is ours.
@@ -107,14 +107,14 @@ impl Watchdog {
         tokio::select! {
             server = next_connected(&mut self.connected) => {
                 self.attempts = 0;
-                tokio::spawn(load_scripts(self.line.client(), server, self.command_timeout));
+                tokio::spawn(load_scripts(self.managed.client(), server, self.command_timeout));
             }
             () = ended(&mut self.driver) => {
                 self.attempts = self.attempts.saturating_add(1);
                 sleep(backoff(self.attempts)).await;
                 self.connect_anew();
             }
-            () = suspected(&self.line, self.next_check) => {
+            () = suspected(&self.managed, self.next_check) => {
                 self.check_health().await;
                 self.next_check = monotonic_now() + CHECK_INTERVAL;
             }
@@ -123,17 +123,17 @@ impl Watchdog {
 
     /// Finds out whether a connection is dead, and replaces the client if so.
     async fn check_health(&mut self) {
-        let displaced = self.line.take_displaced();
+        let displaced = self.managed.take_displaced();
         // fred itself connects again where it knows that a connection is lost.
-        if !displaced && (!self.line.client().is_connected() || self.all_answer().await) {
+        if !displaced && (!self.managed.client().is_connected() || self.all_answer().await) {
             return;
         }
-        let limit = self.line.blueprint.connect_timeout();
-        if self.line.blueprint.is_clustered() {
+        let limit = self.managed.settings.connect_timeout();
+        if self.managed.settings.is_clustered() {
             self.connect_beside(limit).await;
             return;
         }
-        let reconnected = timeout(limit, self.line.client().force_reconnection()).await;
+        let reconnected = timeout(limit, self.managed.client().force_reconnection()).await;
         if !matches!(reconnected, Ok(Ok(()))) {
             self.connect_anew();
         }
@@ -142,15 +142,15 @@ impl Watchdog {
     /// Whether every connection answers a PING.
     async fn all_answer(&self) -> bool {
         let mut servers = vec![None];
-        if self.line.blueprint.is_clustered() {
-            let connections = self.line.client().active_connections();
+        if self.managed.settings.is_clustered() {
+            let connections = self.managed.client().active_connections();
             servers = connections.into_iter().map(Some).collect();
         }
         let limit = self.command_timeout.max(MIN_PING_TIMEOUT);
         let mut pings = JoinSet::new();
         for server in servers {
-            let line = Arc::clone(&self.line);
-            pings.spawn(async move { line.ping(server, limit).await.is_ok() });
+            let managed = Arc::clone(&self.managed);
+            pings.spawn(async move { managed.ping(server, limit).await.is_ok() });
         }
         while let Some(ping) = pings.join_next().await {
             if !ping.is_ok_and(|answered| answered) {
@@ -162,10 +162,10 @@ impl Watchdog {
 
     /// Puts a new client in the place of the present one at once.
     fn connect_anew(&mut self) {
-        let client = self.line.blueprint.build();
+        let client = self.managed.settings.build();
         self.connected = client.reconnect_rx();
         let driver = Driver(client.connect());
-        self.line.replace(client);
+        self.managed.replace(client);
         self.driver = Some(driver);
     }
 
@@ -174,13 +174,13 @@ impl Watchdog {
     /// Until then, and where a node hangs, the present one serves the other nodes. A forced reconnection would
     /// leave alone whatever looks healthy to fred.
     async fn connect_beside(&mut self, limit: Duration) {
-        let client = self.line.blueprint.build();
+        let client = self.managed.settings.build();
         let connected = client.reconnect_rx();
         let Ok(driver) = first_connection(&client, limit).await else {
             return;
         };
         self.connected = connected;
-        self.line.replace(client);
+        self.managed.replace(client);
         if let Some(old) = self.driver.replace(driver) {
             // For the answers that are under way on its other connections.
             let grace = self.command_timeout;
@@ -194,7 +194,7 @@ impl Watchdog {
     async fn quit(self) {
         if self.driver.is_some() {
             // Waits for what is under way. What happens if it cannot does not matter any more.
-            let _ = timeout(self.command_timeout, self.line.client().quit()).await;
+            let _ = timeout(self.command_timeout, self.managed.client().quit()).await;
         }
     }
 }
@@ -255,9 +255,9 @@ pub(super) async fn ended(driver: &mut Option<Driver>) {
 }
 
 /// Waits until the connections are worth examining, and may be.
-async fn suspected(line: &Line, next_check: Monotonic) {
+async fn suspected(managed: &ManagedClient, next_check: Monotonic) {
     sleep_until(next_check).await;
-    line.suspected().await;
+    managed.suspected().await;
 }
 
 async fn next_connected(connected: &mut broadcast::Receiver<Server>) -> Server {

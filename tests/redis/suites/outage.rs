@@ -1,6 +1,12 @@
 //! Bad days: what a call is answered while Redis is away, and that all comes back by itself.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use libtest_mimic::Trial;
@@ -234,35 +240,31 @@ async fn no_call_is_applied_twice_while_connections_break(_: &Servers) -> Result
     let through = connect(proxy.url().into())
         .await?
         .with_namespace(direct.namespace())?;
+    let done = Arc::new(AtomicBool::new(false));
     let calls: Vec<_> = (0..8)
         .map(|caller| {
-            let backend = through.clone();
+            let (backend, done) = (through.clone(), Arc::clone(&done));
             tokio::spawn(async move {
                 let mut calls = Vec::new();
-                for call in 0..100 {
-                    let subject = format!("call {call} of {caller}");
+                while !done.load(Ordering::Relaxed) {
+                    let subject = format!("call {} of {caller}", calls.len());
                     let result = backend.acquire(&hit_of(&subject)).await;
-                    if result.is_err() {
-                        tokio::time::sleep(Duration::from_millis(10)).await;
-                    }
                     calls.push((subject, result.map(drop)));
+                    tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 calls
             })
         })
         .collect();
-    for network in [
-        Network::DelaysReplies(Duration::from_millis(30)),
-        Network::Cut,
-        Network::Passes,
-        Network::Cut,
-    ]
-    .repeat(4)
-    {
-        proxy.set(network);
+    for _ in 0..6 {
+        // What is cut has been applied, and the client is connected again within the time-out of the calls.
+        proxy.set(Network::DelaysReplies(Duration::from_millis(30)));
         tokio::time::sleep(Duration::from_millis(60)).await;
+        proxy.set(Network::Cut);
+        proxy.set(Network::Passes);
+        tokio::time::sleep(COMMAND_TIMEOUT).await;
     }
-    proxy.set(Network::Passes);
+    done.store(true, Ordering::Relaxed);
 
     let [mut answered, mut lost, mut applied] = [0; 3];
     for calls in calls {

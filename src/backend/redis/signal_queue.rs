@@ -13,7 +13,7 @@ use crate::backend::Signal;
 
 /// A bounded queue of signals that says how much did not fit.
 #[derive(Default)]
-pub(super) struct Mailbox {
+pub(super) struct SignalQueue {
     state: Mutex<State>,
 }
 
@@ -24,7 +24,7 @@ struct State {
     closed: bool,
 }
 
-impl Mailbox {
+impl SignalQueue {
     /// Appends a signal, or counts it as lost.
     pub(super) fn push(&self, signal: Signal) {
         let mut state = self.lock();
@@ -76,9 +76,9 @@ impl Mailbox {
     }
 }
 
-/// Reads a mailbox, and calls `L` when it is dropped.
+/// Reads a queue of signals, and calls `L` when it is dropped.
 pub(super) struct Reader<L: FnMut()> {
-    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) queue: Arc<SignalQueue>,
     pub(super) leave: L,
 }
 
@@ -86,7 +86,7 @@ impl<L: FnMut() + Unpin> Stream for Reader<L> {
     type Item = Signal;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Signal>> {
-        self.mailbox.poll(cx)
+        self.queue.poll(cx)
     }
 }
 
@@ -109,41 +109,41 @@ mod tests {
         Signal::Message(Bytes::from(number.to_string()))
     }
 
-    fn read(mailbox: &Mailbox) -> Poll<Option<Signal>> {
-        mailbox.poll(&mut Context::from_waker(Waker::noop()))
+    fn read(queue: &SignalQueue) -> Poll<Option<Signal>> {
+        queue.poll(&mut Context::from_waker(Waker::noop()))
     }
 
     #[test]
     fn a_slow_reader_is_told_how_much_it_missed_where_it_missed_it() {
-        let mailbox = Mailbox::default();
+        let queue = SignalQueue::default();
         for number in 0..CAPACITY + 3 {
-            mailbox.push(message(number));
+            queue.push(message(number));
         }
         for number in 0..CAPACITY {
-            assert_eq!(read(&mailbox), Poll::Ready(Some(message(number))));
+            assert_eq!(read(&queue), Poll::Ready(Some(message(number))));
         }
-        mailbox.push(message(9_999));
-        assert_eq!(read(&mailbox), Poll::Ready(Some(Signal::Lagged(3))));
-        assert_eq!(read(&mailbox), Poll::Ready(Some(message(9_999))));
-        assert_eq!(read(&mailbox), Poll::Pending);
+        queue.push(message(9_999));
+        assert_eq!(read(&queue), Poll::Ready(Some(Signal::Lagged(3))));
+        assert_eq!(read(&queue), Poll::Ready(Some(message(9_999))));
+        assert_eq!(read(&queue), Poll::Pending);
     }
 
     #[test]
     fn a_reader_that_never_reads_holds_no_more_than_the_capacity() {
-        let mailbox = Mailbox::default();
+        let queue = SignalQueue::default();
         for number in 0..10 * CAPACITY {
-            mailbox.push(message(number));
-            mailbox.push(Signal::Reconnected);
+            queue.push(message(number));
+            queue.push(Signal::Reconnected);
         }
-        assert_eq!(mailbox.lock().signals.len(), CAPACITY + 1);
+        assert_eq!(queue.lock().signals.len(), CAPACITY + 1);
     }
 
     #[test]
     fn what_was_there_before_the_end_is_still_read() {
-        let mailbox = Mailbox::default();
-        mailbox.push(message(1));
-        mailbox.close();
-        assert_eq!(read(&mailbox), Poll::Ready(Some(message(1))));
-        assert_eq!(read(&mailbox), Poll::Ready(None));
+        let queue = SignalQueue::default();
+        queue.push(message(1));
+        queue.close();
+        assert_eq!(read(&queue), Poll::Ready(Some(message(1))));
+        assert_eq!(read(&queue), Poll::Ready(None));
     }
 }

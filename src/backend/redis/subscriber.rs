@@ -14,13 +14,13 @@ use fred::{
 use tokio::{sync::broadcast, time::timeout};
 
 use super::{
+    client::{ClientSettings, ManagedClient, error_text},
     config,
-    line::{Blueprint, Line, error_text},
     watchdog::{Driver, first_connection},
 };
 
 /// A connection of the subscriptions; dropping it closes it.
-pub(super) struct Session {
+pub(super) struct SubscriberConnection {
     client: Client,
     /// The node, if it is one of a Cluster.
     node: Option<Server>,
@@ -29,13 +29,13 @@ pub(super) struct Session {
     pub(super) messages: broadcast::Receiver<Message>,
 }
 
-impl Session {
+impl SubscriberConnection {
     /// Connects.
-    pub(super) async fn open(line: &Line) -> FredResult<Self> {
-        let (blueprint, node) = subscriber(line)?;
-        let client = blueprint.build();
+    pub(super) async fn open(managed: &ManagedClient) -> FredResult<Self> {
+        let (settings, node) = subscriber(managed)?;
+        let client = settings.build();
         let messages = client.message_rx();
-        let driver = first_connection(&client, blueprint.connect_timeout()).await?;
+        let driver = first_connection(&client, settings.connect_timeout()).await?;
         Ok(Self {
             client,
             node,
@@ -49,25 +49,25 @@ impl Session {
         &self,
         channels: HashSet<Arc<str>>,
         total: usize,
-        patience: Duration,
+        command_timeout: Duration,
     ) -> FredResult<()> {
         if !channels.is_empty() {
-            self.client.subscribe(names(channels)).await?;
+            self.client.subscribe(names(&channels)).await?;
         }
-        self.confirm(total, patience).await
+        self.confirm(total, command_timeout).await
     }
 
     /// Unsubscribes, without waiting.
     pub(super) async fn unsubscribe(&self, channels: HashSet<Arc<str>>) -> FredResult<()> {
-        self.client.unsubscribe(names(channels)).await
+        self.client.unsubscribe(names(&channels)).await
     }
 
     /// Waits until the server has come this far, and says whether this connection has as many channels as it should.
     ///
     /// fred's `subscribe` waits for no answer, and drops a refusal or takes it for the answer to the next command.
-    pub(super) async fn confirm(&self, total: usize, patience: Duration) -> FredResult<()> {
+    pub(super) async fn confirm(&self, total: usize, command_timeout: Duration) -> FredResult<()> {
         let info = CustomCommand::new_static("CLIENT", 0, false);
-        let answer = timeout(patience, self.client.custom_raw(info, vec!["INFO"]));
+        let answer = timeout(command_timeout, self.client.custom_raw(info, vec!["INFO"]));
         let answer = answer
             .await
             .map_err(|_| Error::new(ErrorKind::Timeout, "no answer to CLIENT INFO"))??;
@@ -84,14 +84,14 @@ impl Session {
     }
 
     /// Whether the node has left its Cluster, where it would hear nothing any more.
-    pub(super) fn has_left(&self, line: &Line) -> bool {
-        let nodes = primaries(line);
+    pub(super) fn has_left(&self, managed: &ManagedClient) -> bool {
+        let nodes = primaries(managed);
         !nodes.is_empty() && self.node.as_ref().is_some_and(|node| !nodes.contains(node))
     }
 }
 
 /// Channels as fred takes them.
-fn names(channels: HashSet<Arc<str>>) -> Vec<String> {
+fn names(channels: &HashSet<Arc<str>>) -> Vec<String> {
     channels.iter().map(ToString::to_string).collect()
 }
 
@@ -111,18 +111,18 @@ fn subscriptions(info: &Resp3Frame) -> Option<usize> {
 /// How to make the client of the subscriptions, and the node of a Cluster that it is for.
 ///
 /// A Cluster sends every message to all of its nodes, so one connection to any of them is enough.
-fn subscriber(line: &Line) -> FredResult<(Blueprint, Option<Server>)> {
-    let mut blueprint = line.blueprint.clone();
+fn subscriber(managed: &ManagedClient) -> FredResult<(ClientSettings, Option<Server>)> {
+    let mut settings = managed.settings.clone();
     // In RESP2 a connection with subscriptions answers no other command.
-    blueprint.config.version = RespVersion::RESP3;
-    blueprint.config.fail_fast = true;
-    blueprint.performance.broadcast_channel_capacity = config::BROADCAST_CAPACITY;
+    settings.config.version = RespVersion::RESP3;
+    settings.config.fail_fast = true;
+    settings.performance.broadcast_channel_capacity = config::BROADCAST_CAPACITY;
     // The task connects again by itself, because it must subscribe before it says so.
-    blueprint.policy = None;
-    if !blueprint.is_clustered() {
-        return Ok((blueprint, None));
+    settings.policy = None;
+    if !settings.is_clustered() {
+        return Ok((settings, None));
     }
-    let mut nodes = primaries(line);
+    let mut nodes = primaries(managed);
     if nodes.is_empty() {
         return Err(Error::new(
             ErrorKind::Cluster,
@@ -132,12 +132,12 @@ fn subscriber(line: &Line) -> FredResult<(Blueprint, Option<Server>)> {
     let mut random = [0; 2];
     let _ = getrandom::fill(&mut random);
     let node = nodes.swap_remove(usize::from(u16::from_ne_bytes(random)) % nodes.len());
-    blueprint.config.server = ServerConfig::Centralized {
+    settings.config.server = ServerConfig::Centralized {
         server: node.clone(),
     };
-    Ok((blueprint, Some(node)))
+    Ok((settings, Some(node)))
 }
 
-fn primaries(line: &Line) -> Vec<Server> {
-    line.client().active_connections()
+fn primaries(managed: &ManagedClient) -> Vec<Server> {
+    managed.client().active_connections()
 }

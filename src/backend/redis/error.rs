@@ -7,30 +7,30 @@ use fred::error::ErrorKind;
 use crate::backend::{BackendError, BackendErrorKind};
 
 /// The error for a command that Redis answered with an error.
-pub(super) fn refused(attempted: &'static str, answer: &str) -> BackendError {
+pub(super) fn server_error(attempted: &'static str, answer: &str) -> BackendError {
     let (kind, why) =
         classify(answer).unwrap_or((BackendErrorKind::Rejected, "Redis answered with an error"));
     BackendError::new(kind, format!("{attempted}: {why}")).with_source(Cause::new(answer))
 }
 
 /// The error for a command that got no answer of its own within `timeout`.
-pub(super) fn unanswered(
+pub(super) fn no_reply_error(
     attempted: &'static str,
     timeout: Duration,
     error: &fred::error::Error,
 ) -> BackendError {
     // The text may be that of another command's answer, which closed the connection: it proves nothing about
     // this command, and is only told as the source.
-    match silence(error) {
-        Silence::TimedOut => BackendError::timed_out(attempted, timeout),
-        Silence::NeverSent => BackendError::new(
+    match no_reply(error) {
+        NoReply::TimedOut => BackendError::timed_out(attempted, timeout),
+        NoReply::NeverSent => BackendError::new(
             BackendErrorKind::Unavailable,
             format!("{attempted}: not connected to Redis"),
         ),
-        Silence::Redirected => {
+        NoReply::Redirected => {
             BackendError::new(BackendErrorKind::Rejected, format!("{attempted}: {MOVING}"))
         }
-        Silence::Lost => BackendError::new(
+        NoReply::Lost => BackendError::new(
             BackendErrorKind::Disconnected,
             format!("{attempted}: the connection to Redis was lost before the answer"),
         ),
@@ -39,7 +39,7 @@ pub(super) fn unanswered(
 }
 
 /// The error for a subscription that was not made.
-pub(super) fn not_subscribed(
+pub(super) fn subscribe_error(
     attempted: &'static str,
     timeout: Duration,
     error: &fred::error::Error,
@@ -47,13 +47,13 @@ pub(super) fn not_subscribed(
     match classify(error.details()) {
         Some((kind, why)) => BackendError::new(kind, format!("{attempted}: {why}"))
             .with_source(Cause::new(error.details())),
-        None => unanswered(attempted, timeout, error),
+        None => no_reply_error(attempted, timeout, error),
     }
 }
 
 /// How a command stayed without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Silence {
+pub(super) enum NoReply {
     /// No answer came in time.
     TimedOut,
     /// It was not sent.
@@ -65,9 +65,9 @@ pub(super) enum Silence {
 }
 
 /// How this command stayed without an answer; in doubt it may have been applied.
-pub(super) fn silence(error: &fred::error::Error) -> Silence {
+pub(super) fn no_reply(error: &fred::error::Error) -> NoReply {
     match (error.kind(), error.details()) {
-        (ErrorKind::Timeout, _) => Silence::TimedOut,
+        (ErrorKind::Timeout, _) => NoReply::TimedOut,
         // The three ways in which fred refuses a command before anything is written, in its words.
         (ErrorKind::Canceled, "Connection closed unexpectedly.")
         | (
@@ -75,14 +75,14 @@ pub(super) fn silence(error: &fred::error::Error) -> Silence {
             "Client is not initialized."
             | "Failed to send command to router."
             | "Failed to route command.",
-        ) => Silence::NeverSent,
-        (ErrorKind::Routing, "Too many redirections.") => Silence::Redirected,
-        _ => Silence::Lost,
+        ) => NoReply::NeverSent,
+        (ErrorKind::Routing, "Too many redirections.") => NoReply::Redirected,
+        _ => NoReply::Lost,
     }
 }
 
 /// The error for a connection that could not be made.
-pub(super) fn unreachable(error: &fred::error::Error) -> BackendError {
+pub(super) fn connect_error(error: &fred::error::Error) -> BackendError {
     let (kind, why) = classify(error.details()).unwrap_or(match error.kind() {
         ErrorKind::Auth => (BackendErrorKind::Misconfigured, WRONG_CREDENTIALS),
         ErrorKind::Tls => (BackendErrorKind::Misconfigured, WRONG_TLS),
@@ -204,7 +204,7 @@ mod tests {
 
     #[track_caller]
     fn assert_refused(answer: &str, kind: BackendErrorKind) {
-        assert_eq!(refused("test", answer).kind(), kind, "{answer}");
+        assert_eq!(server_error("test", answer).kind(), kind, "{answer}");
     }
 
     #[test]
@@ -280,7 +280,7 @@ mod tests {
             "NOPERM this user has no permissions",
         ] {
             let error = fred::error::Error::new(ErrorKind::Cluster, details);
-            let error = unanswered("test", Duration::from_millis(250), &error);
+            let error = no_reply_error("test", Duration::from_millis(250), &error);
             assert_eq!(error.kind(), BackendErrorKind::Disconnected, "{details}");
             assert!(error.may_have_applied());
             assert_eq!(error.source().unwrap().to_string(), details);
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn the_source_does_not_quote_what_was_sent() {
-        let error = refused(
+        let error = server_error(
             "test",
             "ERR unknown command 'EVALSHA', with args beginning with: 'a secret' ",
         );
@@ -304,13 +304,16 @@ mod tests {
             ErrorKind::IO,
             "Custom { kind: InvalidData, error: InvalidCertificate(UnknownIssuer) }",
         );
-        assert_eq!(unreachable(&error).kind(), BackendErrorKind::Misconfigured);
+        assert_eq!(
+            connect_error(&error).kind(),
+            BackendErrorKind::Misconfigured
+        );
     }
 
     #[test]
     fn a_command_that_was_not_sent_is_told_from_one_that_was_lost() {
         let kind = |kind, details: &'static str| {
-            unanswered(
+            no_reply_error(
                 "test",
                 Duration::from_millis(250),
                 &fred::error::Error::new(kind, details),

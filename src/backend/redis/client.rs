@@ -21,20 +21,20 @@ use tokio::sync::Notify;
 
 use super::{
     config,
-    failure::{self, Silence},
+    error::{self, NoReply},
 };
 use crate::clock::monotonic_now;
 
 /// Everything that a client is made from, to make another one like it.
 #[derive(Clone)]
-pub(super) struct Blueprint {
+pub(super) struct ClientSettings {
     pub(super) config: Config,
     pub(super) performance: PerformanceConfig,
     pub(super) connection: ConnectionConfig,
     pub(super) policy: Option<ReconnectPolicy>,
 }
 
-impl Blueprint {
+impl ClientSettings {
     /// How a client of the user's is made.
     pub(super) fn of(client: &Client) -> Self {
         let mut config = client.client_config();
@@ -69,8 +69,8 @@ impl Blueprint {
 }
 
 /// A client that can be replaced under its users.
-pub(super) struct Line {
-    pub(super) blueprint: Blueprint,
+pub(super) struct ManagedClient {
+    pub(super) settings: ClientSettings,
     client: RwLock<Client>,
     /// Whether a server said that it is not the primary.
     displaced: AtomicBool,
@@ -78,10 +78,10 @@ pub(super) struct Line {
     suspected: Notify,
 }
 
-impl Line {
-    pub(super) fn new(blueprint: Blueprint, client: Client) -> Self {
+impl ManagedClient {
+    pub(super) fn new(settings: ClientSettings, client: Client) -> Self {
         Self {
-            blueprint,
+            settings,
             client: RwLock::new(client),
             displaced: AtomicBool::new(false),
             suspected: Notify::new(),
@@ -111,7 +111,7 @@ impl Line {
         args: Vec<Value>,
         timeout: Duration,
     ) -> FredResult<Resp3Frame> {
-        if !self.blueprint.is_clustered() {
+        if !self.settings.is_clustered() {
             return self.send_once(command, args, options(timeout)).await;
         }
         let begun = monotonic_now();
@@ -119,7 +119,7 @@ impl Line {
             .send_once(command.clone(), args.clone(), options(timeout))
             .await;
         match result {
-            Err(error) if failure::silence(&error) == Silence::Redirected => {
+            Err(error) if error::no_reply(&error) == NoReply::Redirected => {
                 let left = timeout.saturating_sub(monotonic_now() - begun);
                 self.send_once(command, args, options(left)).await
             }
@@ -155,15 +155,15 @@ impl Line {
         let result = Box::pin(client.custom_raw(command, args)).await;
         match &result {
             Ok(frame) => {
-                waiting.is_over();
-                if error_text(frame).is_some_and(failure::is_displaced) {
+                waiting.end();
+                if error_text(frame).is_some_and(error::is_displaced) {
                     self.displaced.store(true, Ordering::Relaxed);
                     self.suspected.notify_one();
                 }
             }
-            Err(error) => match failure::silence(error) {
-                Silence::NeverSent | Silence::Redirected => waiting.is_over(),
-                Silence::TimedOut | Silence::Lost => {}
+            Err(error) => match error::no_reply(error) {
+                NoReply::NeverSent | NoReply::Redirected => waiting.end(),
+                NoReply::TimedOut | NoReply::Lost => {}
             },
         }
         result
@@ -181,10 +181,10 @@ impl Line {
 }
 
 /// A command that waits for its answer; dropped without one, also by a caller that gave up, it raises suspicion.
-struct Waiting<'a>(&'a Line);
+struct Waiting<'a>(&'a ManagedClient);
 
 impl Waiting<'_> {
-    fn is_over(self) {
+    fn end(self) {
         mem::forget(self);
     }
 }
