@@ -73,13 +73,17 @@ use crate::{
 /// Every call is answered within the command time-out (250 ms by default), by an error if need be; nothing is sent
 /// twice, nothing is queued for later. A connection that is lost, silent, or leads to a server that is no
 /// longer the primary is replaced in the background, however long that takes; meanwhile calls fail with
-/// [`Unavailable`](BackendErrorKind::Unavailable) or [`TimedOut`](BackendErrorKind::TimedOut). Dropping the last
-/// clone (and [`Subscription`](super::Subscription)) closes the connection.
+/// [`Unavailable`](BackendErrorKind::Unavailable), [`TimedOut`](BackendErrorKind::TimedOut) or
+/// [`Disconnected`](BackendErrorKind::Disconnected). Dropping the last clone (and
+/// [`Subscription`](super::Subscription)) closes the connection.
 ///
 /// In a Cluster, a node that is gone takes all slots with it for a while: as long as it is listed as a primary and
 /// refuses connections, the client tries to reach it again, and calls for the other nodes fail too. A node that
 /// is there and hangs takes only its own slots. Run replicas, so that the Cluster replaces a lost primary,
-/// and see `cluster-node-timeout` for how soon.
+/// and see `cluster-node-timeout` for how soon. A call for a slot that no node serves closes the
+/// connection to the node that says so, and calls on it are [`Disconnected`](BackendErrorKind::Disconnected).
+///
+/// A Sentinel that refuses connections is passed over for the next; one that accepts them and never answers is not.
 ///
 /// # What Redis promises, and what not
 ///
