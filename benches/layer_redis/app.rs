@@ -232,7 +232,7 @@ async fn load(server: &Server, script: &str) -> Result<Arc<str>> {
     Ok(digest.to_string().into())
 }
 
-const ACQUIRE: &str = include_str!("../../src/backend/redis/acquire.lua");
+const ACQUIRE: &str = include_str!("../../src/backend/redis/scripts/acquire.lua");
 
 const LIMIT: i64 = 1_000;
 const WINDOW_MILLIS: i64 = 1_000;

@@ -56,7 +56,7 @@ pub struct PeerAddr(pub SocketAddr);
 /// The address at the other end of the connection, whatever headers say.
 ///
 /// It comes from [`PeerAddr`] or, with the feature `axum`, from `ConnectInfo<SocketAddr>`; missing
-/// where there is neither, and on a unix socket. Behind a proxy it is the proxy's: use [`client_ip`].
+/// where there is neither, and on a unix socket. Behind a proxy it is the proxy's: use [`client_ip`](super::client_ip).
 ///
 /// All addresses of one IPv6 /64 count as one, since a client usually has a whole one; an IPv4
 /// address that IPv6 maps is that IPv4 address.

@@ -18,7 +18,7 @@ use crate::{error::ConfigError, key::KeyParts};
 
 /// The address of the client as the trusted proxies tell it.
 ///
-/// Addresses are aggregated as by [`peer_ip`]. See [`TrustedProxies`] for when it is missing.
+/// Addresses are aggregated as by [`peer_ip`](super::peer_ip). See [`TrustedProxies`] for when it is missing.
 #[must_use]
 pub fn client_ip(proxies: TrustedProxies) -> impl KeyExtractor + Clone + fmt::Debug {
     ClientIp { proxies }
@@ -79,7 +79,7 @@ impl TrustedProxies {
     /// The walk begins with the peer and goes through the header from the right for as long as the
     /// address at hand is trusted; the first that is not is the client. If all are, the client is
     /// the leftmost, as nginx has it with `real_ip_recursive on`: a request of one of the proxies
-    /// themselves, or from within the trusted networks. Without a [`PeerAddr`] the address is missing.
+    /// themselves, or from within the trusted networks. Without a [`PeerAddr`](super::PeerAddr) the address is missing.
     ///
     /// # Errors
     ///

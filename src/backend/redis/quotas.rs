@@ -26,19 +26,22 @@ impl Quotas for RedisBackend {
     async fn acquire(&self, request: &Acquire) -> Result<Decision> {
         request.check()?;
         let routing_key = self.name(&request.subject);
-        let mut arguments = Vec::with_capacity(3 + 5 * request.limits.len());
-        arguments.push(self.quota_now());
-        arguments.push(Value::from_static_str(match request.take {
-            Take::All => "all",
-            Take::UpTo => "upto",
-        }));
-        arguments.push(decimal(request.cost));
-        for limit in &*request.limits {
-            push_limit(&mut arguments, limit);
-        }
-        let keys = counters(&routing_key, &request.limits);
+        let call = |mut call: Vec<Value>| {
+            call.reserve(4 + 6 * request.limits.len());
+            push_counters(&mut call, &routing_key, &request.limits);
+            call.push(self.quota_now());
+            call.push(Value::from_static_str(match request.take {
+                Take::All => "all",
+                Take::UpTo => "upto",
+            }));
+            call.push(decimal(request.cost));
+            for limit in &*request.limits {
+                push_limit(&mut call, limit);
+            }
+            call
+        };
         let mut items = self
-            .run(ACQUIRE_QUOTA, &ACQUIRE, &routing_key, &keys, &arguments)
+            .run(ACQUIRE_QUOTA, &ACQUIRE, &routing_key, call)
             .await?
             .items()?;
         let admitted = items.next()?.integer()? != 0;
@@ -70,16 +73,17 @@ impl Quotas for RedisBackend {
             ));
         }
         let routing_key = self.name(&receipt.subject);
-        let mut arguments = Vec::with_capacity(1 + 3 * receipt.limits.len());
-        arguments.push(decimal(receipt.taken));
-        for (limit, mark) in receipt.limits.iter().zip(&receipt.marks) {
-            arguments.push(letter(limit));
-            arguments.push(decimal(u64::from(limit.quota().weight())));
-            arguments.push(decimal(*mark));
-        }
-        let keys = counters(&routing_key, &receipt.limits);
-        self.run(REFUND_QUOTA, &REFUND, &routing_key, &keys, &arguments)
-            .await?;
+        let call = |mut call: Vec<Value>| {
+            push_counters(&mut call, &routing_key, &receipt.limits);
+            call.push(decimal(receipt.taken));
+            for (limit, mark) in receipt.limits.iter().zip(&receipt.marks) {
+                call.push(letter(limit));
+                call.push(decimal(u64::from(limit.quota().weight())));
+                call.push(decimal(*mark));
+            }
+            call
+        };
+        self.run(REFUND_QUOTA, &REFUND, &routing_key, call).await?;
         Ok(())
     }
 
@@ -88,10 +92,8 @@ impl Quotas for RedisBackend {
             return self.check_open(RESET_QUOTA);
         }
         let routing_key = self.name(subject);
-        let keys = counters(&routing_key, limits)
-            .into_iter()
-            .map(Value::String);
-        self.command(RESET_QUOTA, "DEL", &routing_key, keys.collect())
+        let keys = counters(&routing_key, limits).collect();
+        self.command(RESET_QUOTA, "DEL", &routing_key, keys)
             .await?
             .integer()?;
         Ok(())
@@ -109,11 +111,17 @@ impl RedisBackend {
 }
 
 /// The keys of a subject's counters; its hash tag keeps them in one slot.
-fn counters(routing_key: &str, limits: &[Limit]) -> Vec<Str> {
-    limits
-        .iter()
-        .map(|limit| Str::from(format!("{routing_key}:{}", limit.counter_name())))
-        .collect()
+fn counters(routing_key: &str, limits: &[Limit]) -> impl Iterator<Item = Value> {
+    limits.iter().map(move |limit| {
+        let key = format!("{routing_key}:{}", limit.counter_name());
+        Value::String(Str::from(key))
+    })
+}
+
+/// Appends the number of a subject's counters, and their keys.
+fn push_counters(call: &mut Vec<Value>, routing_key: &str, limits: &[Limit]) {
+    call.push(decimal(limits.len() as u64));
+    call.extend(counters(routing_key, limits));
 }
 
 /// The scripts' name of an algorithm.

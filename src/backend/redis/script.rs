@@ -59,33 +59,29 @@ impl RedisBackend {
         key: &Str,
         arguments: &[Value],
     ) -> Result<Reply> {
-        let keys = std::slice::from_ref(key);
-        self.run(attempted, script, key, keys, arguments).await
+        let call = |mut call: Vec<Value>| {
+            call.extend([Value::Integer(1), Value::String(key.clone())]);
+            call.extend(arguments.iter().cloned());
+            call
+        };
+        self.run(attempted, script, key, call).await
     }
 
-    /// Runs a script on these keys, which share a slot with `routing_key`.
+    /// Runs a script whose keys share a slot with `routing_key`; `call` appends the number of keys, the keys,
+    /// and the arguments.
     ///
-    /// A server that does not know the script gets it whole: it has not run anything by then, so the script runs
-    /// once. Both trips together stay within the time-out.
+    /// A server that does not know the script gets it whole: it has not run anything by then, so the
+    /// script runs once. Both trips together stay within the time-out.
     pub(super) async fn run(
         &self,
         attempted: &'static str,
         script: &Script,
         routing_key: &str,
-        keys: &[Str],
-        arguments: &[Value],
+        call: impl Fn(Vec<Value>) -> Vec<Value>,
     ) -> Result<Reply> {
         let client = self.client(attempted)?;
-        let call = |name: Str| {
-            let mut args = Vec::with_capacity(2 + keys.len() + arguments.len());
-            args.push(Value::String(name));
-            args.push(count(keys));
-            args.extend(keys.iter().cloned().map(Value::String));
-            args.extend(arguments.iter().cloned());
-            args
-        };
         let begun = monotonic_now();
-        let by_digest = call(script.digest());
+        let by_digest = call(vec![Value::String(script.digest())]);
         let frame = send(
             client,
             attempted,
@@ -99,13 +95,8 @@ impl RedisBackend {
             return accept(attempted, frame);
         }
         let left = self.timeout.saturating_sub(monotonic_now() - begun);
-        let whole = call(Str::from_static(script.body));
+        let whole = call(vec![Value::from_static_str(script.body)]);
         let frame = send(client, attempted, "EVAL", routing_key, whole, left).await?;
         accept(attempted, frame)
     }
-}
-
-/// How many keys there are, as an argument.
-fn count(keys: &[Str]) -> Value {
-    Value::Integer(i64::try_from(keys.len()).unwrap_or(i64::MAX))
 }
