@@ -6,6 +6,7 @@
 
 mod broadcast;
 mod client;
+mod command;
 mod config;
 mod error;
 mod index;
@@ -33,7 +34,6 @@ use fred::{
     bytes_utils::Str,
     clients::{Client, Pool},
     interfaces::ClientLike,
-    types::{ClusterHash, CustomCommand, Resp3Frame, Value},
 };
 use tokio::{
     runtime::Handle,
@@ -45,8 +45,8 @@ use tokio::{
 pub use self::config::RedisConfig;
 use self::{
     broadcast::{Request, closed_error},
-    client::{ManagedClient, error_text},
-    reply::Reply,
+    client::ManagedClient,
+    command::accept,
     watchdog::Watchdog,
 };
 use super::{BackendError, BackendErrorKind, Result};
@@ -318,32 +318,6 @@ impl RedisBackend {
         self.check_open(attempted)?;
         Ok(self.shared.client())
     }
-
-    /// Sends a command to where `routing_key` is stored, and reads its answer.
-    async fn command(
-        &self,
-        attempted: &'static str,
-        name: &'static str,
-        routing_key: &str,
-        args: Vec<Value>,
-    ) -> Result<Reply> {
-        let client = self.client(attempted)?;
-        self.command_on(client, attempted, name, routing_key, args)
-            .await
-    }
-
-    /// Sends a command over this client, for those whose order matters.
-    async fn command_on(
-        &self,
-        client: &ManagedClient,
-        attempted: &'static str,
-        name: &'static str,
-        routing_key: &str,
-        args: Vec<Value>,
-    ) -> Result<Reply> {
-        let frame = send(client, attempted, name, routing_key, args, self.timeout).await?;
-        accept(attempted, frame)
-    }
 }
 
 impl Shared {
@@ -366,31 +340,6 @@ impl fmt::Debug for RedisBackend {
             .field("namespace", &self.namespace)
             .field("command_timeout", &self.timeout)
             .finish_non_exhaustive()
-    }
-}
-
-/// Sends a command to where `routing_key` is stored; its answer may be an error.
-async fn send(
-    client: &ManagedClient,
-    attempted: &'static str,
-    name: &'static str,
-    routing_key: &str,
-    args: Vec<Value>,
-    timeout: Duration,
-) -> Result<Resp3Frame> {
-    // `CustomCommand` ignores the other ways to say where a key is.
-    let command = CustomCommand::new_static(name, ClusterHash::from(routing_key), false);
-    client
-        .send(command, args, timeout)
-        .await
-        .map_err(|error| error::no_reply_error(attempted, timeout, &error))
-}
-
-/// An answer that is not an error.
-fn accept(attempted: &'static str, frame: Resp3Frame) -> Result<Reply> {
-    match error_text(&frame) {
-        Some(text) => Err(error::server_error(attempted, text)),
-        None => Ok(Reply::new(attempted, frame)),
     }
 }
 

@@ -4,7 +4,13 @@ use std::sync::OnceLock;
 
 use fred::{bytes_utils::Str, types::Value, util::sha1_hash};
 
-use super::{RedisBackend, accept, client::error_text, error, reply::Reply, send};
+use super::{
+    RedisBackend,
+    client::error_text,
+    command::{accept, send},
+    error,
+    reply::Reply,
+};
 use crate::{backend::Result, clock::monotonic_now};
 
 /// A script that Redis runs as one step.
