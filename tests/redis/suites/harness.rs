@@ -46,6 +46,8 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Standalone::a_proxy_that_loses_replies_still_lets_requests_act
         Standalone::a_proxy_delays_replies
         Standalone::a_cut_proxy_breaks_connections_until_it_passes_again
+        Standalone::a_stalled_proxy_is_silent_to_old_connections_and_passes_new_ones
+        Standalone::only_what_clients_send_is_monitored
         Standalone::namespaces_differ
         Valkey::the_server_is_valkey
         Tls::the_user_of_the_readme_is_denied_other_keys_and_commands
@@ -197,6 +199,39 @@ async fn a_cut_proxy_breaks_connections_until_it_passes_again(servers: &Servers)
     proxy.set(Network::Cut);
     proxy.set(Network::Passes);
     assert!(newer.call(&["PING"]).await.is_err());
+    Ok(())
+}
+
+async fn a_stalled_proxy_is_silent_to_old_connections_and_passes_new_ones(
+    servers: &Servers,
+) -> Result<()> {
+    let proxy = Proxy::start(servers.standalone().await?.port()).await?;
+    let mut old = Connection::to_port(proxy.port()).await?;
+    assert_eq!(old.call(&["PING"]).await?, "PONG");
+
+    proxy.set(Network::Stalls);
+    let silence = timeout(Duration::from_millis(200), old.call(&["PING"])).await;
+    assert!(silence.is_err(), "neither answered nor closed");
+    let mut new = Connection::to_port(proxy.port()).await?;
+    assert_eq!(new.call(&["PING"]).await?, "PONG");
+    Ok(())
+}
+
+async fn only_what_clients_send_is_monitored(_: &Servers) -> Result<()> {
+    let server = Server::start().await?;
+    let mut client = Connection::to_port(server.port()).await?;
+    let sent = server
+        .commands_during(async {
+            let script = "return redis.call('SET', 'key', 'value')";
+            client.call(&["EVAL", script, "0"]).await?;
+            client.call(&["GET", "key"]).await?;
+            server.call(&["GET", "key"]).await?;
+            Ok(())
+        })
+        .await?;
+    let names: Vec<_> = sent.iter().map(|sent| &*sent.name).collect();
+    assert_eq!(names, ["eval", "get"]);
+    assert_eq!(sent[0].client, sent[1].client);
     Ok(())
 }
 
