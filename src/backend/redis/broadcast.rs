@@ -161,9 +161,9 @@ impl SubscriptionTask {
         let mut attempts = 0;
         loop {
             match self.open().await {
-                Ok(mut session) => {
+                Ok(mut connection) => {
                     attempts = 0;
-                    self.serve(&mut session).await;
+                    self.serve(&mut connection).await;
                 }
                 Err(error) => {
                     for join in mem::take(&mut self.joining) {
@@ -178,13 +178,13 @@ impl SubscriptionTask {
 
     /// Connects and subscribes to everything, while requests come in.
     async fn open(&mut self) -> FredResult<SubscriberConnection> {
-        let session = {
+        let connection = {
             let managed = Arc::clone(&self.managed);
             let opening = SubscriberConnection::open(&managed);
             tokio::pin!(opening);
             loop {
                 tokio::select! {
-                    session = &mut opening => break session?,
+                    connection = &mut opening => break connection?,
                     Some(request) = self.requests.recv() => match request {
                         Request::Join(join) => self.joining.push(join),
                         Request::Leave { channel, queue } => {
@@ -196,22 +196,22 @@ impl SubscriptionTask {
         };
         self.forget_abandoned();
         let known = self.channels.keys().cloned().collect();
-        self.subscribe(&session, known).await?;
+        self.subscribe(&connection, known).await?;
         for queue in self.channels.values().flatten() {
             queue.push(Signal::Reconnected);
         }
         self.admit();
-        Ok(session)
+        Ok(connection)
     }
 
     /// Hands out messages until the connection is lost.
-    async fn serve(&mut self, session: &mut SubscriberConnection) {
+    async fn serve(&mut self, connection: &mut SubscriberConnection) {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = ended(&mut session.driver) => return,
-                message = session.messages.recv() => match message {
+                () = ended(&mut connection.driver) => return,
+                message = connection.messages.recv() => match message {
                     Ok(message) => self.deliver(message),
                     Err(broadcast::error::RecvError::Lagged(lost)) => {
                         for queue in self.channels.values().flatten() {
@@ -221,12 +221,12 @@ impl SubscriptionTask {
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
                 Some(request) = self.requests.recv() => {
-                    if self.handle(session, request).await.is_err() {
+                    if self.handle(connection, request).await.is_err() {
                         return;
                     }
                 }
                 _ = heartbeat.tick() => {
-                    if session.has_left(&self.managed) || session.confirm(self.channels.len(), self.command_timeout).await.is_err() {
+                    if connection.has_left(&self.managed) || connection.confirm(self.channels.len(), self.command_timeout).await.is_err() {
                         return;
                     }
                 }
@@ -250,7 +250,11 @@ impl SubscriptionTask {
 
     /// Handles a request and those behind it, at the cost of one; an error says that the connection is not to be
     /// trusted any more.
-    async fn handle(&mut self, session: &SubscriberConnection, first: Request) -> FredResult<()> {
+    async fn handle(
+        &mut self,
+        connection: &SubscriberConnection,
+        first: Request,
+    ) -> FredResult<()> {
         let mut left = HashSet::new();
         let mut next = Some(first);
         while let Some(request) = next {
@@ -271,12 +275,12 @@ impl SubscriptionTask {
             left.remove(&join.channel);
         }
         if !left.is_empty() {
-            session.unsubscribe(left).await?;
+            connection.unsubscribe(left).await?;
         }
         if self.joining.is_empty() {
             return Ok(());
         }
-        let result = self.subscribe(session, HashSet::new()).await;
+        let result = self.subscribe(connection, HashSet::new()).await;
         match &result {
             Ok(()) => self.admit(),
             Err(error) => {
@@ -292,7 +296,7 @@ impl SubscriptionTask {
     /// Subscribes to these channels and to those of the waiting subscriptions, and waits until the server has done it.
     async fn subscribe(
         &self,
-        session: &SubscriberConnection,
+        connection: &SubscriberConnection,
         mut channels: HashSet<Arc<str>>,
     ) -> FredResult<()> {
         let joining = self.joining.iter().map(|join| &join.channel);
@@ -302,7 +306,7 @@ impl SubscriptionTask {
             .collect();
         let total = self.channels.len() + new.len();
         channels.extend(new);
-        session
+        connection
             .subscribe(channels, total, self.command_timeout)
             .await
     }
