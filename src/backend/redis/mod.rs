@@ -49,11 +49,11 @@ use self::{
     command::accept,
     watchdog::Watchdog,
 };
-use super::{BackendError, BackendErrorKind, Result};
+use super::{BackendError, BackendErrorKind, KeyValue as _, Precondition, Result, Version};
 use crate::{
     clock::{Clock, monotonic_now},
     error::ConfigError,
-    key::Key,
+    key::{Key, KeyParts},
 };
 
 /// Redis 7.0 or newer, or Valkey: one server, a Cluster, or a primary behind Sentinels; cheap to clone.
@@ -127,8 +127,10 @@ impl RedisBackend {
     /// # Errors
     ///
     /// [`Misconfigured`](BackendErrorKind::Misconfigured) with what to write instead if the settings
-    /// cannot work; [`Unavailable`](BackendErrorKind::Unavailable) if there is no connection within the connect
-    /// time-out (5 s by default), unless the config says [`with_lazy_connect`](RedisConfig::with_lazy_connect).
+    /// cannot work, or if the user may not run scripts on keys of the namespace;
+    /// [`Unavailable`](BackendErrorKind::Unavailable) at once if the connection is refused, or if there
+    /// is none within the connect time-out (5 s by default). With
+    /// [`with_lazy_connect`](RedisConfig::with_lazy_connect) neither is asked.
     ///
     /// # Panics
     ///
@@ -152,7 +154,23 @@ impl RedisBackend {
         if backend.shared.client().settings.is_clustered() {
             backend.clock_skew = config.cluster_clock_skew;
         }
+        if !config.is_lazy {
+            backend.try_out().await?;
+        }
         Ok(backend)
+    }
+
+    /// Runs a script that writes nothing, to find out now rather than with the first request that
+    /// this user may not. Other trouble passes, and every call tells of it.
+    async fn try_out(&self) -> Result<()> {
+        let key = Key::custom("connect", &KeyParts::new());
+        match self
+            .delete(&key, Precondition::Matches(Version::from_u64(0)))
+            .await
+        {
+            Err(error) if error.kind() == BackendErrorKind::Misconfigured => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Uses a client that you already have, and leaves closing it to you.
@@ -252,6 +270,8 @@ impl RedisBackend {
     }
 
     /// Asks for a sign of life, and says how long it took; for health endpoints.
+    ///
+    /// It says that Redis answers, not that it has room, nor that this user may do more than ask.
     ///
     /// In a Cluster every primary must give one.
     ///

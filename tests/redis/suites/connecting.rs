@@ -27,6 +27,7 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Standalone::a_unix_socket_works
         Standalone::a_lazy_backend_is_there_before_its_server
         Standalone::an_address_that_is_none_says_what_to_write
+        Standalone::a_user_who_may_not_run_scripts_is_told_at_once
         Standalone::a_database_that_is_not_there_is_a_configuration_error
         Standalone::database_zero_needs_no_permission
         Standalone::something_of_another_type_is_corrupt
@@ -55,6 +56,21 @@ async fn a_lazy_backend_is_there_before_its_server(_: &Servers) -> Result<()> {
         Ok(backend.ping().await.is_ok())
     })
     .await
+}
+
+async fn a_user_who_may_not_run_scripts_is_told_at_once(_: &Servers) -> Result<()> {
+    let server = Server::start().await?;
+    let may = ["+ping", "+info", "+client", "+get", "+set", "~*", "&*"];
+    let user = ["ACL", "SETUSER", "weak", "on", ">secret", "-@all"];
+    server.call(&[&user[..], &may[..]].concat()).await?;
+    let url = format!("redis://weak:secret@127.0.0.1:{}", server.port());
+    let error = RedisBackend::connect(url)
+        .await
+        .err()
+        .ok_or("it connected")?;
+    assert_eq!(error.kind(), BackendErrorKind::Misconfigured, "{error:?}");
+    assert!(format!("{error:?}").contains("NOPERM"), "{error:?}");
+    Ok(())
 }
 
 async fn an_address_that_is_none_says_what_to_write(_: &Servers) -> Result<()> {
