@@ -45,6 +45,19 @@ impl Bed {
     }
 }
 
+/// The functions of a suite as tests: `trials!(bed, "suite": Topology::function ...)`.
+macro_rules! trials {
+    ($bed:expr, $suite:literal: $($topology:ident :: $test:ident)*) => {
+        vec![$($bed.trial(
+            $crate::servers::Topology::$topology,
+            concat!($suite, "::", stringify!($test)),
+            $test,
+        )),*]
+    };
+}
+
+pub(crate) use trials;
+
 /// Whether the tests on Valkey run: where it is, and in CI, where its absence has to be seen.
 pub(crate) fn valkey_is_tested() -> bool {
     valkey::find().is_some() || env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1")

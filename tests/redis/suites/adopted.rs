@@ -25,33 +25,17 @@ use tower_stash::{
 };
 
 use crate::{
-    servers::{Result, Servers, Topology, eventually, standalone::Server},
-    trial::{Bed, namespace},
+    servers::{Result, Servers, eventually, standalone::Server},
+    trial::{Bed, namespace, trials},
 };
 
 pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
-    vec![
-        bed.trial(
-            Topology::Standalone,
-            "adopted::a_client_serves_all_capabilities_and_stays_open_on_close",
-            a_client_serves_all_capabilities_and_stays_open_on_close,
-        ),
-        bed.trial(
-            Topology::Standalone,
-            "adopted::a_pool_serves_while_one_of_its_connections_is_killed",
-            a_pool_serves_while_one_of_its_connections_is_killed,
-        ),
-        bed.trial(
-            Topology::Standalone,
-            "adopted::a_pool_reads_a_record_and_its_expiry_over_one_connection",
-            a_pool_reads_a_record_and_its_expiry_over_one_connection,
-        ),
-        bed.trial(
-            Topology::Standalone,
-            "adopted::a_client_with_freds_defaults_is_refused_with_what_to_write",
-            a_client_with_freds_defaults_is_refused_with_what_to_write,
-        ),
-    ]
+    trials!(bed, "adopted":
+        Standalone::a_client_serves_all_capabilities_and_stays_open_on_close
+        Standalone::a_pool_serves_while_one_of_its_connections_is_killed
+        Standalone::a_pool_reads_a_record_and_its_expiry_over_one_connection
+        Standalone::a_client_with_freds_defaults_is_refused_with_what_to_write
+    )
 }
 
 fn builder(url: &str) -> Result<Builder> {

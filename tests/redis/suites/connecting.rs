@@ -9,21 +9,11 @@ use tower_stash::backend::{BackendErrorKind, RedisBackend, RedisConfig};
 use super::connect;
 use crate::{
     servers::{Result, Servers, Topology, eventually, standalone::Server},
-    trial::Bed,
+    trial::{Bed, trials},
 };
 
 pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
-    let mut trials = Vec::new();
-    macro_rules! add {
-        ($($topology:ident :: $test:ident)*) => {
-            $(trials.push(bed.trial(
-                Topology::$topology,
-                concat!("connecting::", stringify!($test)),
-                $test,
-            ));)*
-        };
-    }
-    add! {
+    trials!(bed, "connecting":
         Standalone::a_unix_socket_works
         Standalone::a_lazy_backend_is_there_before_its_server
         Standalone::an_address_that_is_none_says_what_to_write
@@ -34,8 +24,7 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Tls::an_untrusted_certificate_is_refused
         Tls::a_wrong_password_is_a_configuration_error_without_the_password
         Tls::another_namespace_is_a_configuration_error
-    }
-    trials
+    )
 }
 
 async fn a_unix_socket_works(servers: &Servers) -> Result<()> {

@@ -11,29 +11,18 @@ use tower_stash::{
 
 use super::connect;
 use crate::{
-    servers::{Result, Servers, Topology, resp::Reply, standalone::Server},
-    trial::Bed,
+    servers::{Result, Servers, resp::Reply, standalone::Server},
+    trial::{Bed, trials},
 };
 
 pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
-    let mut trials = Vec::new();
-    macro_rules! add {
-        ($($test:ident)*) => {
-            $(trials.push(bed.trial(
-                Topology::Standalone,
-                concat!("counters::", stringify!($test)),
-                $test,
-            ));)*
-        };
-    }
-    add! {
-        a_log_forgets_what_no_longer_counts
-        a_log_takes_thousands_at_once
-        a_counter_that_cannot_be_read_counts_as_empty
-        a_refund_moves_no_deadline_and_makes_no_key
-        two_processes_admit_exactly_the_limit
-    }
-    trials
+    trials!(bed, "counters":
+        Standalone::a_log_forgets_what_no_longer_counts
+        Standalone::a_log_takes_thousands_at_once
+        Standalone::a_counter_that_cannot_be_read_counts_as_empty
+        Standalone::a_refund_moves_no_deadline_and_makes_no_key
+        Standalone::two_processes_admit_exactly_the_limit
+    )
 }
 
 /// A server with one counter, whose clock the test moves.

@@ -27,27 +27,15 @@ use super::connect;
 use crate::{
     quota_oracle::{self, Fixture, agrees_with_brute_force, quotas, steps},
     servers::{Result, Servers, Topology},
-    trial::Bed,
+    trial::{Bed, trials},
 };
 
 pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
-    vec![
-        bed.trial(
-            Topology::Standalone,
-            "differential::quotas_decide_what_brute_force_says",
-            quotas_decide_what_brute_force_says,
-        ),
-        bed.trial(
-            Topology::Standalone,
-            "differential::quotas_decide_as_in_memory_though_the_clock_steps_and_hits_are_refunded",
-            quotas_decide_as_in_memory_though_the_clock_steps_and_hits_are_refunded,
-        ),
-        bed.trial(
-            Topology::Standalone,
-            "differential::records_and_indexes_are_what_they_are_in_memory",
-            records_and_indexes_are_what_they_are_in_memory,
-        ),
-    ]
+    trials!(bed, "differential":
+        Standalone::quotas_decide_what_brute_force_says
+        Standalone::quotas_decide_as_in_memory_though_the_clock_steps_and_hits_are_refunded
+        Standalone::records_and_indexes_are_what_they_are_in_memory
+    )
 }
 
 // === Quotas ===

@@ -33,21 +33,11 @@ use crate::{
         standalone::Server,
         timed,
     },
-    trial::{Bed, namespace},
+    trial::{Bed, namespace, trials},
 };
 
 pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
-    let mut trials = Vec::new();
-    macro_rules! add {
-        ($($topology:ident :: $test:ident)*) => {
-            $(trials.push(bed.trial(
-                Topology::$topology,
-                concat!("healing::", stringify!($test)),
-                $test,
-            ));)*
-        };
-    }
-    add! {
+    trials!(bed, "healing":
         Cluster::an_error_of_another_call_does_not_say_that_this_one_was_not_applied
         Standalone::a_silent_connection_is_replaced
         Standalone::a_silent_connection_is_replaced_though_callers_give_up_first
@@ -61,8 +51,7 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Cluster::a_seed_that_hangs_costs_a_part_of_the_connect_time_out
         Sentinel::a_sentinel_that_hangs_costs_a_part_of_the_connect_time_out
         Standalone::futures_of_calls_are_small
-    }
-    trials
+    )
 }
 
 fn key(name: &str) -> Key {

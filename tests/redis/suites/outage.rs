@@ -22,27 +22,17 @@ use tower_stash::{
 use super::connect;
 use crate::{
     servers::{
-        Result, Servers, Topology, eventually,
+        Result, Servers, eventually,
         proxy::{Network, Proxy},
         sentinel::Sentinel,
         standalone::Server,
         timed,
     },
-    trial::Bed,
+    trial::{Bed, trials},
 };
 
 pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
-    let mut trials = Vec::new();
-    macro_rules! add {
-        ($($topology:ident :: $test:ident)*) => {
-            $(trials.push(bed.trial(
-                Topology::$topology,
-                concat!("outage::", stringify!($test)),
-                $test,
-            ));)*
-        };
-    }
-    add! {
+    trials!(bed, "outage":
         Standalone::a_refused_connection_is_an_error_at_once
         Standalone::a_hung_server_costs_one_time_out_and_comes_back
         Standalone::a_paused_client_list_costs_one_time_out_and_comes_back
@@ -55,8 +45,7 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Standalone::a_subscription_tells_the_gap
         Standalone::a_closed_backend_answers_at_once
         Sentinel::a_failover_is_followed
-    }
-    trials
+    )
 }
 
 async fn own() -> Result<(Server, RedisBackend)> {

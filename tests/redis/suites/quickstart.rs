@@ -13,28 +13,16 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use libtest_mimic::Trial;
 
 use crate::{
-    servers::{Result, Servers, Topology, eventually, standalone::Server},
-    trial::Bed,
+    servers::{Result, Servers, eventually, standalone::Server},
+    trial::{Bed, trials},
 };
 
 pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
-    vec![
-        bed.trial(
-            Topology::Standalone,
-            "quickstart::two_processes_on_one_redis_share_one_limit",
-            two_processes_on_one_redis_share_one_limit,
-        ),
-        bed.trial(
-            Topology::Standalone,
-            "quickstart::health_tells_an_outage_and_its_end",
-            health_tells_an_outage_and_its_end,
-        ),
-        bed.trial(
-            Topology::Standalone,
-            "quickstart::without_redis_it_counts_in_memory_and_stops_on_ctrl_c",
-            without_redis_it_counts_in_memory_and_stops_on_ctrl_c,
-        ),
-    ]
+    trials!(bed, "quickstart":
+        Standalone::two_processes_on_one_redis_share_one_limit
+        Standalone::health_tells_an_outage_and_its_end
+        Standalone::without_redis_it_counts_in_memory_and_stops_on_ctrl_c
+    )
 }
 
 /// A running quickstart, killed when the test ends.

@@ -15,33 +15,17 @@ use tower_stash::{
 
 use super::connect;
 use crate::{
-    servers::{Result, Servers, Topology, eventually, standalone::Server},
-    trial::Bed,
+    servers::{Result, Servers, eventually, standalone::Server},
+    trial::{Bed, trials},
 };
 
 pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
-    vec![
-        bed.trial(
-            Topology::Standalone,
-            "round_trips::every_call_is_one_command",
-            every_call_is_one_command,
-        ),
-        bed.trial(
-            Topology::Standalone,
-            "round_trips::a_forgotten_script_costs_one_more_command_and_runs_once",
-            a_forgotten_script_costs_one_more_command_and_runs_once,
-        ),
-        bed.trial(
-            Topology::Standalone,
-            "round_trips::every_key_has_a_time_to_live",
-            every_key_has_a_time_to_live,
-        ),
-        bed.trial(
-            Topology::Standalone,
-            "round_trips::a_denied_or_free_call_writes_nothing",
-            a_denied_or_free_call_writes_nothing,
-        ),
-    ]
+    trials!(bed, "round_trips":
+        Standalone::every_call_is_one_command
+        Standalone::a_forgotten_script_costs_one_more_command_and_runs_once
+        Standalone::every_key_has_a_time_to_live
+        Standalone::a_denied_or_free_call_writes_nothing
+    )
 }
 
 fn key(name: &str) -> Key {

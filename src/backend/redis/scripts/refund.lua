@@ -9,7 +9,7 @@ local function integer(n)
 end
 
 local function keep(key, value)
-  redis.call('SET', key, value, 'XX', 'KEEPTTL')
+  redis.call('SET', key, value, 'KEEPTTL')
 end
 
 local refund = {}
