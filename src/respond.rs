@@ -172,9 +172,7 @@ impl Rejection {
         let mut response = respond.respond(&self, request);
         let headers = response.headers_mut();
         // RFC 6585 §4: a 429 is not stored; neither is any other answer of ours.
-        headers
-            .entry(CACHE_CONTROL)
-            .or_insert(HeaderValue::from_static("no-store"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         // RFC 9110 §10.2.3: whole seconds.
         if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait).max(1)));

@@ -292,6 +292,23 @@ async fn a_slash_trimmed_by_an_inner_service_avoids_no_rule() {
     }
 }
 
+#[test]
+fn no_mixture_of_spellings_leads_to_a_wider_rule() {
+    let limits = Routes::new()
+        .any("/search/{q}", "strict")
+        .any("/{*rest}", "lax");
+    for path in [
+        "/search/a%2Fb",
+        "/search/ab/",
+        "/search/a%2Fb/",
+        "//search/a%2Fb",
+        "/./search/a%2fb",
+    ] {
+        let (parts, ()) = http::Request::get(path).body(()).unwrap().into_parts();
+        assert_eq!(limits.rule(&parts), Some("strict"), "{path}");
+    }
+}
+
 fn route_pattern() -> impl Strategy<Value = String> {
     let segment = prop_oneof![
         3 => "[al]".boxed(),

@@ -29,7 +29,9 @@ pub(super) enum PathForm<'a> {
     Plain(&'a str),
     /// As a handler gets it: divided where axum's router divides it, then percent-decoded.
     Decoded(&'a str),
-    /// As a lenient reader does: an encoded slash divides, empty and `.` segments are left out.
+    /// As a tidy reader does: empty and `.` segments are left out.
+    Tidy(&'a str),
+    /// As a lenient reader does: besides, an encoded slash divides.
     Lenient(&'a str),
     /// Not a path but the pattern of the route that axum chose.
     Route(&'a str),
@@ -41,6 +43,12 @@ impl<'a> PathForm<'a> {
         let untidy =
             path.ends_with('/') || path.contains('%') || path.contains("//") || path.contains("/.");
         untidy.then_some(Self::Lenient(path))
+    }
+
+    /// The tidy form of a path where it differs from the decoded and the lenient one.
+    pub(super) fn tidy(path: &'a str) -> Option<Self> {
+        let divides = path.contains("%2F") || path.contains("%2f");
+        divides.then_some(Self::Tidy(path))
     }
 }
 
@@ -79,11 +87,15 @@ impl Pattern {
             PathForm::Decoded(path) => {
                 self.covers_segments(split(path), Segment::covers_decoded, Segment::takes_nothing)
             }
+            PathForm::Tidy(path) => {
+                let segments = split(path).filter(|segment| !is_nothing(segment));
+                self.covers_segments(segments, Segment::covers_decoded, Segment::takes_nothing)
+            }
             PathForm::Lenient(path) => {
                 let segments = split(path)
                     .flat_map(|segment| segment.split("%2F"))
                     .flat_map(|segment| segment.split("%2f"))
-                    .filter(|segment| !matches!(*segment, "" | "." | "%2E" | "%2e"));
+                    .filter(|segment| !is_nothing(segment));
                 self.covers_segments(segments, Segment::covers_decoded, Segment::takes_nothing)
             }
             PathForm::Route(route) => self.covers_segments(
@@ -250,6 +262,11 @@ impl Segment {
             Self::Rest { prefix } => (prefix.len(), 0),
         }
     }
+}
+
+/// Whether a tidy reader leaves this segment out.
+fn is_nothing(segment: &str) -> bool {
+    matches!(segment, "" | "." | "%2E" | "%2e")
 }
 
 fn split(path: &str) -> impl Iterator<Item = &str> {

@@ -249,7 +249,7 @@ impl<R: Clone + Send + Sync + 'static> Policy<R> for Routes<R> {
 
 impl<R> Routes<R> {
     /// What a pattern may cover to cover the request; see "Which path".
-    fn path_forms<'a>(&self, parts: &'a Parts) -> [Option<PathForm<'a>>; 5] {
+    fn path_forms<'a>(&self, parts: &'a Parts) -> [Option<PathForm<'a>>; 7] {
         let asked = asked_path(parts);
         let rewritten = rewritten_path(parts, asked);
         let Some(route) = matched_route(parts) else {
@@ -267,7 +267,15 @@ impl<R> Routes<R> {
             PathForm::Decoded
         };
         let route = Some(PathForm::Route(route));
-        [Some(form(asked)), rewritten.map(form), route, None, None]
+        [
+            Some(form(asked)),
+            rewritten.map(form),
+            route,
+            None,
+            None,
+            None,
+            None,
+        ]
     }
 
     fn routes_for<'a>(&'a self, method: &'a Method) -> impl Iterator<Item = &'a Route<R>> {
@@ -279,11 +287,13 @@ fn lenient_forms<'a>(
     asked: &'a str,
     rewritten: Option<&'a str>,
     route: Option<&'a str>,
-) -> [Option<PathForm<'a>>; 5] {
+) -> [Option<PathForm<'a>>; 7] {
     [
         Some(PathForm::Decoded(asked)),
+        PathForm::tidy(asked),
         PathForm::lenient(asked),
         rewritten.map(PathForm::Decoded),
+        rewritten.and_then(PathForm::tidy),
         rewritten.and_then(PathForm::lenient),
         route.map(PathForm::Route),
     ]

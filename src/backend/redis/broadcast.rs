@@ -26,10 +26,11 @@ use super::{
     error,
     signal_queue::{Reader, SignalQueue},
     subscriber::SubscriberConnection,
-    watchdog::{backoff, closed, ended},
+    watchdog::{MIN_PING_TIMEOUT, backoff, closed, ended},
 };
 use crate::{
     backend::{BackendError, BackendErrorKind, Broadcast, Op, Result, Signal, Subscription},
+    clock::monotonic_now,
     key::Key,
 };
 
@@ -90,7 +91,8 @@ impl RedisBackend {
             limit = limit.max(managed.settings.connect_timeout());
             SubscriptionTask::start(
                 Arc::clone(managed),
-                self.timeout,
+                // One connection serves every handle, and is no more impatient than the watchdog.
+                managed.settings.command_timeout().max(MIN_PING_TIMEOUT),
                 shared.closing.subscribe(),
             )
         });
@@ -162,8 +164,18 @@ impl SubscriptionTask {
         loop {
             match self.open().await {
                 Ok(mut connection) => {
-                    attempts = 0;
+                    let begun = monotonic_now();
                     self.serve(&mut connection).await;
+                    drop(connection);
+                    // What keeps being closed right after opening must not be opened in a tight loop.
+                    if monotonic_now() - begun >= HEARTBEAT {
+                        attempts = 0;
+                        continue;
+                    }
+                    if attempts > 0 {
+                        self.refuse_during(backoff(attempts)).await;
+                    }
+                    attempts += 1;
                 }
                 Err(error) => {
                     for join in mem::take(&mut self.joining) {

@@ -62,9 +62,15 @@ impl ClientSettings {
         self.config.server.is_clustered()
     }
 
+    /// The longest that fred lets a command take.
+    pub(super) fn command_timeout(&self) -> Duration {
+        self.performance.default_command_timeout
+    }
+
     /// The longest that connecting takes, with all the servers that may be tried one after the other.
     pub(super) fn connect_timeout(&self) -> Duration {
-        self.connection.connection_timeout * config::connect_steps(&self.config.server)
+        let steps = config::connect_steps(&self.config.server);
+        self.connection.connection_timeout.saturating_mul(steps)
     }
 }
 
@@ -162,6 +168,8 @@ impl ManagedClient {
                 }
             }
             Err(error) => match error::no_reply(error) {
+                // A client that says `Connected` and cannot send has lost its task.
+                NoReply::NeverSent if self.client().is_connected() => {}
                 NoReply::NeverSent | NoReply::Redirected => waiting.end(),
                 NoReply::TimedOut | NoReply::Lost => {}
             },

@@ -194,7 +194,7 @@ impl RedisConfig {
         Ok(ClientSettings {
             config,
             performance: PerformanceConfig {
-                default_command_timeout: self.command_timeout * 2,
+                default_command_timeout: self.command_timeout.saturating_mul(2),
                 broadcast_channel_capacity: BROADCAST_CAPACITY,
                 ..PerformanceConfig::default()
             },

@@ -70,7 +70,8 @@ use crate::{
 ///
 /// # Failure
 ///
-/// Every call is answered within the command time-out (250 ms by default), by an error if need be; nothing is sent
+/// Every call, but for the first subscription, which may take the connect time-out, is answered within
+/// the command time-out (250 ms by default), by an error if need be; nothing is sent
 /// twice, nothing is queued for later. A connection that is lost, silent, or leads to a server that is no
 /// longer the primary is replaced in the background, however long that takes; meanwhile calls fail with
 /// [`Unavailable`](BackendErrorKind::Unavailable), [`TimedOut`](BackendErrorKind::TimedOut) or
@@ -317,7 +318,7 @@ impl RedisBackend {
         );
         for watchdog in watchdogs {
             // A watchdog gives the server one time-out to say goodbye.
-            let _ = timeout(self.timeout * 2, watchdog).await;
+            let _ = timeout(self.timeout.saturating_mul(2), watchdog).await;
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) fn check(client: &Client) -> Result<(), ConfigError> {
     } else if client.perf_config().default_command_timeout.is_zero() {
         "the Redis client waits forever for an answer; \
          write default_command_timeout = Duration::from_millis(500) in its PerformanceConfig"
+    } else if connection.connection_timeout.is_zero() {
+        "the Redis client has no time to connect; write connection_timeout = Duration::from_secs(5)"
     } else if !client.is_connected() {
         "the Redis client is not connected; write client.init().await? before"
     } else {
@@ -108,6 +110,12 @@ mod tests {
     fn a_client_without_a_time_out_is_refused() {
         let client = client(|_, performance| performance.default_command_timeout = Duration::ZERO);
         assert_refused(&client, "default_command_timeout");
+    }
+
+    #[test]
+    fn a_client_that_has_no_time_to_connect_is_refused() {
+        let client = client(|connection, _| connection.connection_timeout = Duration::ZERO);
+        assert_refused(&client, "connection_timeout = Duration::from_secs(5)");
     }
 
     #[test]

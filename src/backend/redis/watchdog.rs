@@ -300,4 +300,4 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A healthy server that is busy answers late; only one that is silent for longer is replaced.
-const MIN_PING_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const MIN_PING_TIMEOUT: Duration = Duration::from_millis(500);

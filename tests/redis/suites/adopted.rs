@@ -33,6 +33,7 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
     trials!(bed, "adopted":
         Standalone::a_client_serves_all_capabilities_and_stays_open_on_close
         Standalone::a_pool_serves_while_one_of_its_connections_is_killed
+        Standalone::a_client_whose_task_ended_is_replaced
         Standalone::a_pool_reads_a_record_and_its_expiry_over_one_connection
         Standalone::a_client_with_freds_defaults_is_refused_with_what_to_write
     )
@@ -88,6 +89,19 @@ async fn a_client_serves_all_capabilities_and_stays_open_on_close(servers: &Serv
     client.ping::<()>(None).await?;
     client.quit().await?;
     Ok(())
+}
+
+async fn a_client_whose_task_ended_is_replaced(servers: &Servers) -> Result<()> {
+    let client = builder(&servers.standalone().await?.url())?.build()?;
+    let task = client.init().await?;
+    let backend = RedisBackend::from_client(client)?.with_namespace(&namespace())?;
+    all_capabilities_work(&backend).await?;
+    task.abort();
+    eventually("another client serves", async || {
+        all_capabilities_work(&backend).await?;
+        Ok(true)
+    })
+    .await
 }
 
 async fn a_pool_serves_while_one_of_its_connections_is_killed(_: &Servers) -> Result<()> {

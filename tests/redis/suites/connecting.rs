@@ -17,6 +17,7 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Standalone::a_unix_socket_works
         Standalone::a_lazy_backend_is_there_before_its_server
         Standalone::an_address_that_is_none_says_what_to_write
+        Standalone::the_longest_time_out_overflows_nothing
         Standalone::a_user_who_may_not_run_scripts_is_told_at_once
         Standalone::a_database_that_is_not_there_is_a_configuration_error
         Standalone::database_zero_needs_no_permission
@@ -59,6 +60,15 @@ async fn a_user_who_may_not_run_scripts_is_told_at_once(_: &Servers) -> Result<(
         .ok_or("it connected")?;
     assert_eq!(error.kind(), BackendErrorKind::Misconfigured, "{error:?}");
     assert!(format!("{error:?}").contains("NOPERM"), "{error:?}");
+    Ok(())
+}
+
+async fn the_longest_time_out_overflows_nothing(servers: &Servers) -> Result<()> {
+    let url = servers.standalone().await?.url();
+    let config = RedisConfig::new(&url)?.with_command_timeout(Duration::MAX);
+    let backend = RedisBackend::connect(config).await?;
+    backend.ping().await?;
+    backend.close().await;
     Ok(())
 }
 
