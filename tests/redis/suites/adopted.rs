@@ -97,6 +97,7 @@ async fn a_client_whose_task_ended_is_replaced(servers: &Servers) -> Result<()> 
     let backend = RedisBackend::from_client(client)?.with_namespace(&namespace())?;
     all_capabilities_work(&backend).await?;
     task.abort();
+    let _ = task.await;
     eventually("another client serves", async || {
         all_capabilities_work(&backend).await?;
         Ok(true)
