@@ -132,7 +132,7 @@ impl App {
         let _ = self.client.quit().await;
     }
 
-    /// Sends a command as the backend does: see `src/backend/redis/line.rs`.
+    /// Sends a command as the backend does: see `src/backend/redis/client.rs`.
     pub(crate) async fn send(
         &self,
         name: &'static str,

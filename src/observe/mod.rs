@@ -179,6 +179,9 @@ pub(crate) mod tests {
 
     /// The events of this crate while this runs, as lines, on a clock that stands still unless advanced.
     pub(crate) fn logged(run: impl Future<Output = ()>) -> Vec<String> {
+        // With one subscriber alone, tracing asks only the thread that comes to an event first
+        // whether anybody listens, and that may be another test's.
+        let _another = tracing::Dispatch::new(tracing_subscriber::registry());
         let log = Log::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)

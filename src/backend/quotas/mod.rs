@@ -223,18 +223,20 @@ pub struct Receipt {
 }
 
 fn check(limits: &[Limit]) -> Result<()> {
-    let twice = |(index, limit): (usize, &Limit)| {
-        let before = limits.iter().take(index);
-        before
-            .into_iter()
-            .any(|other| other.shares_counter_with(limit))
+    let refused = |why: String| Err(BackendError::new(BackendErrorKind::InvalidInput, why));
+    if limits.len() > Acquire::MAX_LIMITS {
+        return refused(format!(
+            "take from {} limits in one call; at most {} are decided together",
+            limits.len(),
+            Acquire::MAX_LIMITS
+        ));
+    }
+    let earlier = |index| limits.iter().take(index);
+    let repeats = |(index, limit): (usize, &Limit)| {
+        earlier(index).any(|other| other.shares_counter_with(limit))
     };
-    let complaint = if limits.len() > Acquire::MAX_LIMITS {
-        "take from more than 8 limits in one call; split them"
-    } else if limits.iter().enumerate().any(twice) {
-        "take twice from one counter in one call; give each limit a name of its own"
-    } else {
-        return Ok(());
-    };
-    Err(BackendError::new(BackendErrorKind::InvalidInput, complaint))
+    if limits.iter().enumerate().any(repeats) {
+        return refused("take twice from one counter; give each limit a name of its own".into());
+    }
+    Ok(())
 }
