@@ -1,0 +1,80 @@
+//! What stands for the parts in a key.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::KeyParts;
+
+/// Turns parts into digests, under a key of its own.
+///
+/// With the default key anyone can compute the digest of a guess, so who reads the store can test
+/// whether a given address is in it, and who picks identifiers freely can look for one in a given
+/// Cluster slot. With a secret neither works.
+#[derive(Clone)]
+pub(crate) struct Digester {
+    key: [u8; blake3::KEY_LEN],
+}
+
+impl Digester {
+    /// Digests under this secret, which all instances must share.
+    pub(crate) fn with_secret(secret: &[u8]) -> Self {
+        Self {
+            key: blake3::derive_key("tower-stash 2026 key digest v1", secret),
+        }
+    }
+
+    pub(crate) fn digest(&self, parts: &KeyParts) -> Digest {
+        let mut digest = [0; Digest::LEN];
+        let hash = blake3::keyed_hash(&self.key, parts.as_bytes());
+        for (to, from) in digest.iter_mut().zip(hash.as_bytes()) {
+            *to = *from;
+        }
+        Digest(digest)
+    }
+}
+
+impl Default for Digester {
+    fn default() -> Self {
+        Self::with_secret(b"")
+    }
+}
+
+impl fmt::Debug for Digester {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Digester").finish_non_exhaustive()
+    }
+}
+
+/// 128 bits that stand for some parts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Digest([u8; Self::LEN]);
+
+impl Digest {
+    const LEN: usize = 16;
+
+    /// Length in base64url without padding.
+    pub(super) const TEXT_LEN: usize = 22;
+
+    /// The digest as base64url.
+    pub(super) fn text(self) -> [u8; Self::TEXT_LEN] {
+        let mut text = [0; Self::TEXT_LEN];
+        // There is room for all of it.
+        let _ = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text);
+        text
+    }
+
+    /// The first 64 bits, where few things need telling apart.
+    pub(crate) fn short(self) -> u64 {
+        self.0
+            .iter()
+            .take(8)
+            .fold(0, |short, byte| (short << 8) | u64::from(*byte))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(str::from_utf8(&self.text()).unwrap_or_default())
+    }
+}
