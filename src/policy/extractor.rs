@@ -2,7 +2,10 @@
 
 use http::request::Parts;
 
-use super::subject::{Missing, Subject};
+use super::{
+    condition::IsOneOf,
+    subject::{Missing, Subject},
+};
 use crate::{
     error::ConfigError,
     key::{KeyPart, KeyParts},
@@ -34,6 +37,24 @@ pub trait KeyExtractor: Send + Sync + 'static {
     /// What is wrong, and what to write instead.
     fn check(&self) -> Result<(), ConfigError> {
         Ok(())
+    }
+
+    /// Holds for requests in which this finds one of these values, as for an allow list or a deny list
+    /// of API keys. Each is written as in a [`SubjectId`](super::SubjectId) of this extractor.
+    ///
+    /// It holds for no request that does not tell. For addresses there are
+    /// [`PeerIp::is_within`](super::PeerIp::is_within) and
+    /// [`ClientIp::is_within`](super::ClientIp::is_within), which compare them in full.
+    #[expect(
+        clippy::wrong_self_convention,
+        reason = "the extractor becomes a part of the claim"
+    )]
+    fn is_one_of<I>(self, values: I) -> IsOneOf<Self>
+    where
+        I: IntoIterator<Item: KeyPart>,
+        Self: Sized,
+    {
+        IsOneOf::new(self, values)
     }
 
     /// A request that does not tell is let through as if it had no rule.

@@ -16,6 +16,9 @@ use crate::{
 
 /// The value of a header, byte for byte.
 ///
+/// In a program the same subject is the value as text, or, of what is not UTF-8, as `[u8]`:
+/// `SubjectId::from("k-88c0")`.
+///
 /// Missing when the header is absent, empty, or there in several lines: which of them counts is then
 /// for each reader to guess, and a client must not be counted under one value and served under another.
 ///
@@ -54,12 +57,8 @@ struct Header {
 impl KeyExtractor for Header {
     fn extract(&self, parts: &Parts, key: &mut KeyParts) -> Option<()> {
         let name = self.name.as_ref().ok()?;
-        let value = exactly_one(parts.headers.get_all(name).iter())?.as_bytes();
-        if value.is_empty() {
-            return None;
-        }
-        key.push(value);
-        Some(())
+        let value = exactly_one(parts.headers.get_all(name).iter())?;
+        push_sent(value.as_bytes(), key)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -68,6 +67,8 @@ impl KeyExtractor for Header {
 }
 
 /// The value of a cookie, byte for byte and as it was sent: quotes and percent-encoding are part of it.
+///
+/// In a program the same subject is that value as text, or, of what is not UTF-8, as `[u8]`.
 ///
 /// The name is compared exactly, in all `Cookie` lines. Missing when the cookie is absent, empty, or
 /// there more than once.
@@ -96,12 +97,7 @@ impl KeyExtractor for Cookie {
         let values = lines
             .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
             .filter_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="));
-        let value = exactly_one(values)?;
-        if value.is_empty() {
-            return None;
-        }
-        key.push(value);
-        Some(())
+        push_sent(exactly_one(values)?, key)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -110,6 +106,8 @@ impl KeyExtractor for Cookie {
 }
 
 /// What an outer middleware put into the request's extensions, such as the user it authenticated.
+///
+/// In a program the same subject is that value: `SubjectId::from(user_id)`.
 #[must_use]
 pub fn extension<T: KeyPart + Send + Sync + 'static>() -> impl KeyExtractor + Clone + fmt::Debug {
     Extension::<T>(PhantomData)
@@ -141,6 +139,8 @@ impl<T> fmt::Debug for Extension<T> {
 /// It is never the path itself, of which a client can make up as many as it likes. All requests for
 /// which axum has chosen no route count as one: those of a fallback, and all of them where the layer
 /// stands around the router instead of in it.
+///
+/// In a program the same subject is `Some("/users/{id}")`, and `None::<&str>` where there is no route.
 #[cfg(feature = "axum")]
 #[must_use]
 pub fn matched_path() -> impl KeyExtractor + Clone + fmt::Debug {
@@ -158,6 +158,19 @@ impl KeyExtractor for MatchedPath {
         key.push(route.map(axum::extract::MatchedPath::as_str));
         Some(())
     }
+}
+
+/// Appends a value that was sent, unless it is empty: as text where it is that, since programs have
+/// text to compare it with. No text is equal to other bytes, so different values stay different.
+fn push_sent(value: &[u8], key: &mut KeyParts) -> Option<()> {
+    if value.is_empty() {
+        return None;
+    }
+    match str::from_utf8(value) {
+        Ok(text) => key.push(text),
+        Err(_) => key.push(value),
+    }
+    Some(())
 }
 
 /// The only item, if there is exactly one.

@@ -6,6 +6,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use http::HeaderName;
+
 use super::extractors::exactly_one;
 
 /// The entries of one line of `X-Forwarded-For`, from the right.
@@ -119,6 +121,8 @@ fn is_escaped(line: &[u8], at: usize) -> bool {
     let before = line.iter().take(at).rev();
     before.take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
+
+pub(super) static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 #[cfg(test)]
 mod tests {

@@ -49,14 +49,22 @@
 //! assert_eq!(customer.resolve(&request, &mut KeyParts::new()), Resolved::Skip);
 //! # Ok::<(), tower_stash::ConfigError>(())
 //! ```
+//!
+//! A program names a subject without a request by a [`SubjectId`]. A [`Condition`] says whether
+//! something holds for a request: that it is on an allow list or a deny list, that a rule skips it.
 
+mod address;
+mod condition;
 mod extractor;
 mod extractors;
 mod forwarded;
+mod is_within;
+mod networks;
 mod pattern;
 mod peer;
 mod routes;
 mod subject;
+mod subject_id;
 mod trusted_proxies;
 
 use std::{fmt, marker::PhantomData, sync::Arc};
@@ -66,12 +74,16 @@ use http::request::Parts;
 #[cfg(feature = "axum")]
 pub use self::extractors::matched_path;
 pub use self::{
+    address::ClientAddr,
+    condition::{Condition, IsOneOf},
     extractor::KeyExtractor,
     extractors::{cookie, extension, header},
-    peer::{PeerAddr, peer_ip},
+    is_within::IsWithin,
+    peer::{PeerAddr, PeerIp, peer_ip},
     routes::Routes,
     subject::{Resolved, Subject},
-    trusted_proxies::{ForwardingHeader, TrustedProxies, client_ip},
+    subject_id::SubjectId,
+    trusted_proxies::{ClientIp, ForwardingHeader, TrustedProxies, client_ip},
 };
 use crate::error::ConfigError;
 

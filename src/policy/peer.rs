@@ -1,14 +1,13 @@
 //! The address at the other end of the connection.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use http::request::Parts;
 
-use super::{KeyExtractor, forwarded::unmapped};
-use crate::{key::KeyParts, observe::WarnSite};
+use super::{
+    KeyExtractor, address::ClientAddr, forwarded::unmapped, is_within::IsWithin, networks::Networks,
+};
+use crate::{error::ConfigError, key::KeyParts, observe::WarnSite};
 
 /// The address at the other end of the connection, which whoever accepts the connection puts into
 /// each request's extensions.
@@ -59,18 +58,40 @@ pub struct PeerAddr(pub SocketAddr);
 /// where there is neither, and on a unix socket. Behind a proxy it is the proxy's: use [`client_ip`](super::client_ip).
 ///
 /// All addresses of one IPv6 /64 count as one, since a client usually has a whole one; an IPv4
-/// address that IPv6 maps is that IPv4 address.
+/// address that IPv6 maps is that IPv4 address. In a program this peer is [`ClientAddr`].
 #[must_use]
-pub fn peer_ip() -> impl KeyExtractor + Clone + fmt::Debug {
-    PeerIp
+pub fn peer_ip() -> PeerIp {
+    PeerIp(())
 }
 
+/// The extractor of [`peer_ip`].
 #[derive(Clone, Debug)]
-struct PeerIp;
+pub struct PeerIp(());
+
+impl PeerIp {
+    /// Holds for requests whose peer's address, in full, is in one of these networks, such as
+    /// `"192.0.2.0/24"`, `"2001:db8::/32"` or one address.
+    ///
+    /// It holds for no request without a peer address: where that shall not avoid a deny list, the
+    /// rule's subject is [`or_reject`](KeyExtractor::or_reject). An IPv4 address that IPv6 maps is that
+    /// IPv4 address, so `"::/0"` holds no IPv4 address.
+    ///
+    /// # Errors
+    ///
+    /// Text that is no network, bits after a network's length, an IPv6 network of some length that
+    /// holds `::ffff:0:0/96`: write the IPv4 network that is meant.
+    pub fn is_within<I>(&self, networks: I) -> Result<IsWithin, ConfigError>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let networks = Networks::parse("peer_ip().is_within", networks)?;
+        Ok(IsWithin::peer(networks))
+    }
+}
 
 impl KeyExtractor for PeerIp {
     fn extract(&self, parts: &Parts, key: &mut KeyParts) -> Option<()> {
-        key.push(aggregated(peer(parts)?));
+        key.push(ClientAddr(peer(parts)?));
         Some(())
     }
 }
@@ -112,17 +133,6 @@ fn connect_info(_: &Parts) -> Option<SocketAddr> {
     None
 }
 
-/// The address that all of one client's count as; it has been unmapped before.
-pub(super) fn aggregated(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & SITE_MASK).into(),
-    }
-}
-
-/// The first 64 bits of an IPv6 address.
-const SITE_MASK: u128 = !0 << 64;
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{key, missing, request};
@@ -159,7 +169,7 @@ mod tests {
             a in any::<u64>(), b in any::<u64>(),
         ) {
             let ip = |site: u64, host: u64| {
-                IpAddr::from(Ipv6Addr::from_bits(u128::from(site) << 64 | u128::from(host)))
+                IpAddr::from(std::net::Ipv6Addr::from_bits(u128::from(site) << 64 | u128::from(host)))
             };
             prop_assert_eq!(peer_key(ip(site, a)), peer_key(ip(site, b)));
             prop_assert_eq!(peer_key(ip(site, a)) == peer_key(ip(other, a)), site == other);

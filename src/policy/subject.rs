@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use http::request::Parts;
 
-use super::KeyExtractor;
+use super::{
+    KeyExtractor,
+    subject_id::{KNOWN, SHARED, SubjectId},
+};
 use crate::{
     error::ConfigError,
     key::{KeyPart as _, KeyParts},
@@ -65,6 +68,14 @@ impl Subject {
         }
     }
 
+    /// Whose this request is; `None` if it does not tell, and those that do not are no subject.
+    #[must_use]
+    pub fn identify(&self, parts: &Parts) -> Option<SubjectId> {
+        let mut key = KeyParts::new();
+        let resolved = self.resolve(parts, &mut key);
+        (resolved == Resolved::Key).then(|| SubjectId::resolved(key))
+    }
+
     /// Mistakes that were noticed when the extractor was made.
     ///
     /// # Errors
@@ -82,13 +93,6 @@ impl fmt::Debug for Subject {
             .finish_non_exhaustive()
     }
 }
-
-/// Begins the parts of a subject that was found, which may be any parts at all; so no such list of
-/// parts equals the one of [`SHARED`].
-const KNOWN: Option<&str> = Some("");
-
-/// Stands for all requests that do not tell.
-const SHARED: Option<&str> = None;
 
 #[cfg(test)]
 mod tests {

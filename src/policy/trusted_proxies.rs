@@ -1,37 +1,59 @@
 //! The address of the client, past the proxies that are trusted.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::net::IpAddr;
 
 use http::{HeaderName, HeaderValue, header::FORWARDED, request::Parts};
-use ipnet::{IpNet, Ipv4Net};
 
 use super::{
     KeyExtractor,
+    address::ClientAddr,
     extractors::exactly_one,
-    forwarded::{address, forwarded, x_forwarded_for},
-    peer::{aggregated, peer},
+    forwarded::{X_FORWARDED_FOR, address, forwarded, x_forwarded_for},
+    is_within::IsWithin,
+    networks::Networks,
+    peer::peer,
 };
 use crate::{error::ConfigError, key::KeyParts};
 
 /// The address of the client as the trusted proxies tell it.
 ///
 /// Addresses are aggregated as by [`peer_ip`](super::peer_ip). See [`TrustedProxies`] for when it is missing.
+/// In a program this client is [`ClientAddr`].
 #[must_use]
-pub fn client_ip(proxies: TrustedProxies) -> impl KeyExtractor + Clone + fmt::Debug {
+pub fn client_ip(proxies: TrustedProxies) -> ClientIp {
     ClientIp { proxies }
 }
 
+/// The extractor of [`client_ip`].
 #[derive(Clone, Debug)]
-struct ClientIp {
+pub struct ClientIp {
     proxies: TrustedProxies,
+}
+
+impl ClientIp {
+    /// Holds for requests whose client's address, in full, is in one of these networks, such as
+    /// `"192.0.2.0/24"`, `"2001:db8::/32"` or one address.
+    ///
+    /// It holds for no request whose client is unknown: where that shall not avoid a deny list,
+    /// the rule's subject is [`or_reject`](KeyExtractor::or_reject). An IPv4 address that IPv6 maps is
+    /// that IPv4 address, so `"::/0"` holds no IPv4 address.
+    ///
+    /// # Errors
+    ///
+    /// Text that is no network, bits after a network's length, an IPv6 network of some length that
+    /// holds `::ffff:0:0/96`: write the IPv4 network that is meant.
+    pub fn is_within<I>(&self, networks: I) -> Result<IsWithin, ConfigError>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let networks = Networks::parse("client_ip(..).is_within", networks)?;
+        Ok(IsWithin::client(self.proxies.clone(), networks))
+    }
 }
 
 impl KeyExtractor for ClientIp {
     fn extract(&self, parts: &Parts, key: &mut KeyParts) -> Option<()> {
-        key.push(aggregated(self.proxies.client(parts)?));
+        key.push(ClientAddr(self.proxies.client(parts)?));
         Some(())
     }
 
@@ -54,7 +76,7 @@ pub struct TrustedProxies {
 
 #[derive(Clone, Debug)]
 enum Trust {
-    Networks(Box<[IpNet]>),
+    Networks(Networks),
     Hops(usize),
 }
 
@@ -83,21 +105,25 @@ impl TrustedProxies {
     ///
     /// # Errors
     ///
-    /// No network at all, text that is none, a network of all addresses, an IPv6 network that is wider
-    /// than `::ffff:0:0/96` and holds it: IPv4 proxies are trusted by their IPv4 network.
+    /// No network at all, text that is none, bits after a network's length, a network of all addresses,
+    /// an IPv6 network that is wider than `::ffff:0:0/96` and holds it: IPv4 proxies are trusted by
+    /// their IPv4 network.
     pub fn cidrs<I>(networks: I) -> Result<Self, ConfigError>
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
-        let networks: Box<[_]> = networks
-            .into_iter()
-            .map(|network| parse_network(network.as_ref()))
-            .collect::<Result<_, _>>()?;
-        if networks.is_empty() {
+        let networks = Networks::parse("trusted proxies", networks)?;
+        if networks.iter().next().is_none() {
             return Err(ConfigError::new(
                 "trusted proxies: no network is given; write those of your proxies, e.g. \
                  \"10.0.0.0/8\", or peer_ip() where there is no proxy",
             ));
+        }
+        if let Some(all) = networks.iter().find(|network| network.prefix_len() == 0) {
+            return Err(ConfigError::new(format!(
+                "trusted proxies: \"{all}\" trusts every client to say who it is; write the networks \
+                 of your proxies, or TrustedProxies::hops(1) if all requests come through one"
+            )));
         }
         Ok(Self::new(Trust::Networks(networks)))
     }
@@ -135,7 +161,7 @@ impl TrustedProxies {
         self
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
         match (&self.trust, &self.header) {
             (Trust::Hops(_), ForwardingHeader::Single(name)) => Err(ConfigError::new(format!(
                 "trusted proxies: \"{name}\" holds one address and says nothing of hops; write \
@@ -145,7 +171,7 @@ impl TrustedProxies {
         }
     }
 
-    fn client(&self, parts: &Parts) -> Option<IpAddr> {
+    pub(super) fn client(&self, parts: &Parts) -> Option<IpAddr> {
         let lines = |name| {
             parts
                 .headers
@@ -192,67 +218,11 @@ impl TrustedProxies {
 
     fn trusts(&self, ip: IpAddr) -> bool {
         match &self.trust {
-            Trust::Networks(networks) => networks.iter().any(|network| network.contains(&ip)),
+            Trust::Networks(networks) => networks.contains(ip),
             Trust::Hops(_) => false,
         }
     }
 }
-
-fn parse_network(text: &str) -> Result<IpNet, ConfigError> {
-    let wrong = |advice: String| ConfigError::new(format!("trusted proxies: \"{text}\" {advice}"));
-    let network = match text.parse::<IpAddr>() {
-        Ok(ip) => IpNet::from(ip),
-        Err(_) => text.parse().map_err(|_| {
-            wrong("is no network; write an address and a length, e.g. \"10.0.0.0/8\"".into())
-        })?,
-    };
-    let network = unmapped_network(network);
-    if network.prefix_len() == 0 {
-        return Err(wrong(
-            "trusts every client to say who it is; write the networks of your proxies, or \
-             TrustedProxies::hops(1) if all requests come through one"
-                .into(),
-        ));
-    }
-    if network.contains(&IpAddr::V6(MAPPED)) {
-        return Err(wrong(
-            "holds all addresses by which IPv6 maps IPv4 ones, and trusts none of them, since they \
-             are compared as IPv4; write the IPv4 network of your proxies, and a longer prefix for \
-             the IPv6 one"
-                .into(),
-        ));
-    }
-    if network.addr() != network.network() {
-        return Err(wrong(format!(
-            "has bits after its length; write \"{}\" or \"{}\"",
-            network.trunc(),
-            network.addr()
-        )));
-    }
-    Ok(network)
-}
-
-/// An IPv4 network for the IPv6 network that maps it, since addresses are compared unmapped.
-fn unmapped_network(network: IpNet) -> IpNet {
-    let IpNet::V6(mapping) = network else {
-        return network;
-    };
-    let length = mapping.prefix_len().checked_sub(MAPPED_PREFIX_LEN);
-    mapping
-        .addr()
-        .to_ipv4_mapped()
-        .zip(length)
-        .and_then(|(addr, length)| Ipv4Net::new(addr, length).ok())
-        .map_or(network, IpNet::V4)
-}
-
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
-/// The first of the IPv6 addresses that map IPv4 ones.
-const MAPPED: Ipv6Addr = Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
-
-/// How many bits they have in common.
-const MAPPED_PREFIX_LEN: u8 = 96;
 
 #[cfg(test)]
 mod tests {
