@@ -30,7 +30,7 @@
 //! (`tower_stash::rate_limit`) and the fields `rule` and `outcome`. One at level WARN, with the target
 //! `tower_stash` and the field `place`, where something that was promised could not be kept: because
 //! the backend did not answer, or the server does not say who its peers are; at most one in ten
-//! seconds from each place.
+//! seconds from each place. And one, only once, where proxies forward requests and none is trusted.
 mod call_meter;
 mod warn_site;
 
@@ -38,7 +38,7 @@ mod warn_site;
 use std::sync::Arc;
 
 pub(crate) use self::call_meter::CallMeter;
-pub(crate) use self::warn_site::WarnSite;
+pub(crate) use self::warn_site::{WarnOnce, WarnSite};
 
 /// Every metric that this crate emits.
 pub const METRICS: &[Metric] = &[REQUESTS, BACKEND_DURATION, BACKEND_ERRORS];

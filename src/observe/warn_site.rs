@@ -1,12 +1,12 @@
 //! Warning of what was promised and could not be kept, without flooding anyone's log.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 #[cfg(feature = "tracing")]
 use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{OnceLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -45,6 +45,34 @@ impl WarnSite {
         #[cfg(feature = "tracing")]
         if self.throttle.admits(monotonic_now()) {
             tracing::warn!(target: "tower_stash", place = self.name, "{message}");
+        }
+    }
+}
+
+/// A place that warns of how a program is put together, which no later request changes: once.
+#[derive(Debug)]
+pub(crate) struct WarnOnce {
+    site: WarnSite,
+    has_warned: AtomicBool,
+}
+
+impl WarnOnce {
+    pub(crate) const fn new(name: &'static str) -> Self {
+        Self {
+            site: WarnSite::new(name),
+            has_warned: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether there is nothing more to find out; also if nobody listens.
+    pub(crate) fn has_warned(&self) -> bool {
+        !cfg!(feature = "tracing") || self.has_warned.load(Ordering::Relaxed)
+    }
+
+    /// Warns as [`WarnSite::warn`] does, unless this place has warned before.
+    pub(crate) fn warn(&self, message: &dyn fmt::Display) {
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
+            self.site.warn(message);
         }
     }
 }
@@ -143,6 +171,22 @@ mod tests {
                 r#" WARN tower_stash: could not purge place="test: purge""#,
                 r#" WARN tower_stash: could not refund later place="test: refund""#,
             ]
+        );
+    }
+
+    #[test]
+    fn what_is_said_once_is_never_said_again() {
+        static ASSEMBLY: WarnOnce = WarnOnce::new("test: assembly");
+        let log = logged(async {
+            assert!(!ASSEMBLY.has_warned());
+            ASSEMBLY.warn(&"put together wrongly");
+            assert!(ASSEMBLY.has_warned());
+            tokio::time::advance(QUIET).await;
+            ASSEMBLY.warn(&"put together wrongly");
+        });
+        assert_eq!(
+            log,
+            [r#" WARN tower_stash: put together wrongly place="test: assembly""#]
         );
     }
 }

@@ -2,12 +2,20 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::request::Parts;
+use http::{header::FORWARDED, request::Parts};
 
 use super::{
-    KeyExtractor, address::ClientAddr, forwarded::unmapped, is_within::IsWithin, networks::Networks,
+    KeyExtractor,
+    address::ClientAddr,
+    forwarded::{X_FORWARDED_FOR, unmapped},
+    is_within::IsWithin,
+    networks::Networks,
 };
-use crate::{error::ConfigError, key::KeyParts, observe::WarnSite};
+use crate::{
+    error::ConfigError,
+    key::KeyParts,
+    observe::{WarnOnce, WarnSite},
+};
 
 /// The address at the other end of the connection, which whoever accepts the connection puts into
 /// each request's extensions.
@@ -91,9 +99,34 @@ impl PeerIp {
 
 impl KeyExtractor for PeerIp {
     fn extract(&self, parts: &Parts, key: &mut KeyParts) -> Option<()> {
-        key.push(ClientAddr(peer(parts)?));
+        key.push(ClientAddr(direct_peer(parts)?));
         Some(())
     }
+}
+
+/// The peer's address, where it is taken for the client's.
+pub(super) fn direct_peer(parts: &Parts) -> Option<IpAddr> {
+    static FORWARDED_FOR_NOBODY: WarnOnce = WarnOnce::new("policy: trusted proxies");
+
+    let peer = peer(parts)?;
+    if !FORWARDED_FOR_NOBODY.has_warned() && may_be_proxy(peer) && is_forwarded(parts) {
+        FORWARDED_FOR_NOBODY.warn(
+            &"X-Forwarded-For or Forwarded seen from a private address, but no proxies are trusted, \
+              so all of a proxy's clients count as one; use client_ip(TrustedProxies::cidrs(..))",
+        );
+    }
+    Some(peer)
+}
+
+fn may_be_proxy(peer: IpAddr) -> bool {
+    match peer {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_loopback() || v6.is_unicast_link_local(),
+    }
+}
+
+fn is_forwarded(parts: &Parts) -> bool {
+    parts.headers.contains_key(&X_FORWARDED_FOR) || parts.headers.contains_key(FORWARDED)
 }
 
 /// The peer's address, unmapped.
@@ -137,6 +170,7 @@ fn connect_info(_: &Parts) -> Option<SocketAddr> {
 mod tests {
     use super::super::testing::{key, missing, request};
     use super::*;
+    use crate::observe::tests::logged;
     use proptest::prelude::*;
 
     fn peer_key(peer: IpAddr) -> crate::key::Key {
@@ -150,6 +184,32 @@ mod tests {
     #[test]
     fn a_peer_that_nobody_told_is_missing() {
         assert!(missing(peer_ip(), &request(&[])));
+    }
+
+    #[test]
+    fn a_forwarding_header_from_a_private_peer_is_warned_of_once() {
+        let find = |peer: [u8; 4], headers: &[(&str, &[u8])]| {
+            let mut parts = request(headers);
+            let peer = PeerAddr(SocketAddr::from((peer, 4711)));
+            parts.extensions.insert(peer);
+            key(&peer_ip().or_skip(), &parts)
+        };
+        let log = logged(async {
+            find([192, 0, 2, 1], &[("x-forwarded-for", b"198.51.100.7")]);
+            find([10, 0, 0, 1], &[("x-real-ip", b"198.51.100.7")]);
+        });
+        assert_eq!(log, [""; 0]);
+        let log = logged(async {
+            find([127, 0, 0, 1], &[("forwarded", b"for=198.51.100.7")]);
+            find([10, 0, 0, 1], &[("x-forwarded-for", b"198.51.100.7")]);
+            tokio::time::advance(std::time::Duration::from_secs(60)).await;
+            find([10, 0, 0, 1], &[("x-forwarded-for", b"198.51.100.7")]);
+        });
+        let [told] = log.as_slice() else {
+            panic!("{log:?}")
+        };
+        assert!(told.contains("client_ip(TrustedProxies::cidrs(..))"));
+        assert!(!told.contains("198.51.100.7"));
     }
 
     proptest! {
