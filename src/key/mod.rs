@@ -89,6 +89,7 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     use proptest::prelude::*;
 
     fn key(parts: &KeyParts) -> Key {
@@ -161,6 +162,28 @@ mod tests {
             Key::custom("a", &nested),
             Key::custom("ab", &KeyParts::new().with("c"))
         );
+    }
+
+    /// What is stored is found again only if this stays as it is.
+    #[test]
+    fn a_key_is_made_as_the_format_says() {
+        let framed =
+            b"\x01\0\0\0\0\0\0\0\x04test\x03\0\0\0\0\0\0\0\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x07";
+        let secret = blake3::derive_key("tower-stash 2026 key digest v1", b"");
+        let hash = blake3::keyed_hash(&secret, framed);
+        let digest = URL_SAFE_NO_PAD.encode(&hash.as_bytes()[..16]);
+        let seven = key(&KeyParts::new().with(7_u64));
+        assert_eq!(seven.as_str(), format!("u1:{{{digest}}}"));
+        assert_eq!(format!("{seven:?}"), seven.as_str());
+    }
+
+    #[test]
+    fn making_a_key_of_ordinary_parts_allocates_nothing() {
+        let name = "3f0b6cc8-5f3e-4d2c-9a57-1e8c7d9c2b11";
+        let counted = allocation_counter::measure(|| {
+            std::hint::black_box(key(&KeyParts::new().with("api").with(name)));
+        });
+        assert_eq!(counted.count_total, 0);
     }
 
     #[test]

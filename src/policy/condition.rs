@@ -100,3 +100,70 @@ impl<E: fmt::Debug> fmt::Debug for IsOneOf<E> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ClientAddr, extension, header, peer_ip, testing::request};
+    use super::*;
+    use crate::policy::PeerAddr;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_list_holds_its_values_and_no_other() {
+        let listed = header("x-api-key").is_one_of(["k-1", "k-2"]);
+        let sent = |value: &[u8]| listed.holds(&request(&[("x-api-key", value)]));
+        assert!(sent(b"k-1") && sent(b"k-2"));
+        assert!(!sent(b"k-3") && !sent(b"K-1") && !sent(b"k-1 ") && !sent(b"k-\xff"));
+    }
+
+    #[test]
+    fn a_list_does_not_hold_for_who_does_not_tell() {
+        let listed = header("a").is_one_of(["", "1"]);
+        assert!(!listed.holds(&request(&[])));
+        assert!(!listed.holds(&request(&[("a", b"")])));
+        assert!(!listed.holds(&request(&[("a", b"1"), ("a", b"1")])));
+        let nothing: [&str; 0] = [];
+        assert!(!header("a").is_one_of(nothing).holds(&request(&[])));
+    }
+
+    #[test]
+    fn a_list_takes_what_any_extractor_finds() {
+        let mut sent = request(&[("tenant", b"acme")]);
+        sent.extensions.insert(7_u64);
+        let pair = (header("tenant"), extension::<u64>());
+        assert!(pair.is_one_of([("acme", 7), ("acme", 8)]).holds(&sent));
+        let by_closure = |parts: &Parts| parts.extensions.get::<u64>().copied();
+        assert!(by_closure.is_one_of([6_u64, 7]).holds(&sent));
+        assert!(!by_closure.is_one_of(["7"]).holds(&sent));
+        sent.extensions
+            .insert(PeerAddr(([192, 0, 2, 1], 80).into()));
+        let client = ClientAddr([192, 0, 2, 1].into());
+        assert!(peer_ip().is_one_of([client]).holds(&sent));
+    }
+
+    #[test]
+    fn a_mistake_in_the_extractor_is_reported() {
+        let listed = header("x api").is_one_of(["a"]);
+        assert!(listed.check().is_err());
+        let shared: Arc<dyn Condition> = Arc::new(listed);
+        assert!(shared.check().is_err());
+        assert!(header("a").is_one_of(["a"]).check().is_ok());
+    }
+
+    #[test]
+    fn a_list_shows_no_value() {
+        let listed = header("x-api-key").is_one_of(["s3cret"]);
+        assert!(!format!("{listed:?}").contains("s3cret"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_holds_exactly_what_stands_in_it(
+            listed in proptest::collection::hash_set("[ab]{1,3}", 0..6), sent in "[ab]{1,3}",
+        ) {
+            let condition = header("a").is_one_of(&listed);
+            let holds = condition.holds(&request(&[("a", sent.as_bytes())]));
+            prop_assert_eq!(holds, listed.contains(&sent));
+        }
+    }
+}
