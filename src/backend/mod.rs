@@ -60,7 +60,8 @@ pub use self::{
     metered::Metered,
     op::Op,
     quotas::{
-        Acquire, Algorithm, Decision, Limit, LimitState, Quota, Quotas, Receipt, Retry, Take,
+        Acquire, Algorithm, Ban, Decision, Limit, LimitState, Quota, Quotas, Receipt, Retry,
+        Strikes, Take,
     },
     timeout::Timeout,
 };

@@ -81,7 +81,7 @@ mod tests {
     fn denied_with(retries: [Retry; 2]) -> Rejection {
         let quotas = [("a", Quota::per_minute(5)), ("b", Quota::per_hour(5))];
         let rule = RateLimitRule::new("rule", peer_ip().or_shared(), quotas).unwrap();
-        let limits = retries.map(|retry| LimitState::new(0, retry, None, 0));
+        let limits = retries.map(|retry| LimitState::new(5, 0, retry, None, 0));
         denied(
             &rule,
             &Decision::denied(Timestamp::default(), limits.into()),

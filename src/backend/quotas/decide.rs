@@ -236,7 +236,7 @@ impl Reading<'_> {
             Retry::After(wait) => Some(wait),
             Retry::Now | Retry::Never => None,
         };
-        LimitState::new(remaining, retry, reset, mark)
+        LimitState::new(quota.limit(), remaining, retry, reset, mark)
     }
 
     fn retry(&self, quota: &Quota, units: u64) -> Retry {

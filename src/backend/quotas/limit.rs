@@ -29,6 +29,18 @@ impl Limit {
         Ok(Self { quota, id })
     }
 
+    /// The same counter with another size, for limits that depend on who asks: plans, tenants.
+    ///
+    /// 0 admits nothing, whatever the cost. A size above what the algorithm can count is that maximum: 10,000 for
+    /// an exact sliding window, `2^51 / window in ms` for a counter.
+    #[must_use]
+    pub fn resized(&self, limit: u64) -> Self {
+        Self {
+            quota: self.quota.resized(limit),
+            id: self.id,
+        }
+    }
+
     /// What is counted how.
     #[must_use]
     pub const fn quota(&self) -> &Quota {

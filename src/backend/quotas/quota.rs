@@ -178,6 +178,16 @@ impl Quota {
         }
     }
 
+    /// The same with another size: this limit, or the most that the algorithm can count.
+    pub(super) fn resized(mut self, limit: u64) -> Self {
+        self.limit = limit.min(match self.algorithm {
+            Algorithm::Log => MAX_LOG,
+            Algorithm::Counter => (EXACT - 1) / self.window_millis(),
+            Algorithm::Fixed | Algorithm::FixedAligned { .. } => MAX_LIMIT,
+        });
+        self
+    }
+
     /// What cannot work, and what to write instead.
     pub(super) fn check(&self) -> Result<(), String> {
         let Self {
@@ -186,7 +196,6 @@ impl Quota {
             window,
             weight,
         } = *self;
-        let whole_millis = |duration: Duration| duration.subsec_nanos().is_multiple_of(1_000_000);
         if limit == 0 {
             return Err(
                 "a limit of 0 admits nothing; write 1 or more, or refuse the route in the handler"
@@ -203,7 +212,7 @@ impl Quota {
                 "a window of 0 limits nothing; write how long, e.g. Duration::from_secs(60)".into(),
             );
         }
-        if !whole_millis(window) || window > MAX_WINDOW {
+        if !is_whole_millis(window) || window > MAX_WINDOW {
             return Err("the window must be whole milliseconds, at most 366 days".into());
         }
         if weight == 0 {
@@ -225,7 +234,7 @@ impl Quota {
             {
                 Err("limit × window in milliseconds must stay below 2^51; write a smaller limit over a shorter window".into())
             }
-            Algorithm::FixedAligned { offset } if offset >= window || !whole_millis(offset) => {
+            Algorithm::FixedAligned { offset } if offset >= window || !is_whole_millis(offset) => {
                 Err("the offset must be whole milliseconds and less than the window".into())
             }
             _ => Ok(()),
@@ -238,7 +247,12 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-const MAX_WINDOW: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+/// Whether it has no fraction of a millisecond.
+pub(super) fn is_whole_millis(duration: Duration) -> bool {
+    duration.subsec_nanos().is_multiple_of(1_000_000)
+}
+
+pub(super) const MAX_WINDOW: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// The largest Integer of a structured field (RFC 9651 §3.3.1).
 const MAX_LIMIT: u64 = 999_999_999_999_999;

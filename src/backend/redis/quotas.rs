@@ -53,7 +53,7 @@ impl Quotas for RedisBackend {
         let limits = request
             .limits
             .iter()
-            .map(|_| limit_state(&mut items))
+            .map(|limit| limit_state(limit, &mut items))
             .collect::<Result<_>>()?;
         if !items.is_empty() {
             return Err(unexpected(ACQUIRE_QUOTA));
@@ -147,7 +147,7 @@ fn push_limit(arguments: &mut Vec<Value>, limit: &Limit) {
 }
 
 /// Reads what is left, the wait and the reset in microseconds, and the mark.
-fn limit_state(items: &mut Items) -> Result<LimitState> {
+fn limit_state(limit: &Limit, items: &mut Items) -> Result<LimitState> {
     let remaining = items.next()?.unsigned()?;
     let retry = match u64::try_from(items.next()?.integer()?) {
         Ok(0) => Retry::Now,
@@ -158,7 +158,8 @@ fn limit_state(items: &mut Items) -> Result<LimitState> {
         .ok()
         .map(Duration::from_micros);
     let mark = items.next()?.unsigned()?;
-    Ok(LimitState::new(remaining, retry, reset, mark))
+    let limit = limit.quota().limit();
+    Ok(LimitState::new(limit, remaining, retry, reset, mark))
 }
 
 fn decimal(number: u64) -> Value {
