@@ -69,6 +69,10 @@ impl Quotas for AnyBackend {
         Arc::clone(&self.0).refund(receipt.clone()).await
     }
 
+    fn is_remote(&self) -> bool {
+        self.0.is_remote()
+    }
+
     async fn reset(&self, subject: &Key, limits: &[Limit]) -> Result<()> {
         Arc::clone(&self.0)
             .reset(subject.clone(), limits.into())

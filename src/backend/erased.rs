@@ -53,6 +53,7 @@ pub(crate) trait ErasedQuotas: Send + Sync {
     fn acquire(self: Arc<Self>, request: Acquire) -> Call<Decision>;
     fn refund(self: Arc<Self>, receipt: Receipt) -> Call<()>;
     fn reset(self: Arc<Self>, subject: Key, limits: Arc<[Limit]>) -> Call<()>;
+    fn is_remote(&self) -> bool;
 }
 
 impl<B: Quotas> ErasedQuotas for B {
@@ -66,6 +67,10 @@ impl<B: Quotas> ErasedQuotas for B {
 
     fn reset(self: Arc<Self>, subject: Key, limits: Arc<[Limit]>) -> Call<()> {
         Box::pin(async move { Quotas::reset(&*self, &subject, &limits).await })
+    }
+
+    fn is_remote(&self) -> bool {
+        Quotas::is_remote(self)
     }
 }
 

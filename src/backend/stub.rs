@@ -99,6 +99,10 @@ impl Quotas for Stub {
         Ok(())
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     async fn reset(&self, _: &Key, _: &[Limit]) -> Result<()> {
         self.apply(Op::Reset);
         Ok(())

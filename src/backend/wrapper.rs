@@ -82,6 +82,10 @@ macro_rules! impl_capabilities {
                         .await
                 }
 
+                fn is_remote(&self) -> bool {
+                    self.backend.is_remote()
+                }
+
                 async fn reset(&self, subject: &Key, limits: &[Limit]) -> Result<()> {
                     self.around(Op::Reset, move || self.backend.reset(subject, limits))
                         .await

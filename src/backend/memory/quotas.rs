@@ -30,6 +30,10 @@ impl Quotas for MemoryBackend {
         Ok(())
     }
 
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     async fn reset(&self, subject: &Key, limits: &[Limit]) -> Result<()> {
         self.inner.store.with_shard(subject, |shard, now| {
             change(shard, subject, now, |states| states.reset(limits));

@@ -51,6 +51,9 @@ pub trait Quotas: Send + Sync + 'static {
     /// It makes no counter and moves no deadline. Sent twice it may give back twice.
     fn refund(&self, receipt: &Receipt) -> impl Future<Output = Result<()>> + Send;
 
+    /// Whether a call leaves this process. Then layers remember what they were told, to save calls.
+    fn is_remote(&self) -> bool;
+
     /// Forgets what was taken from these limits of a subject.
     fn reset(&self, subject: &Key, limits: &[Limit]) -> impl Future<Output = Result<()>> + Send;
 }

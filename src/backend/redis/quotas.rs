@@ -87,6 +87,10 @@ impl Quotas for RedisBackend {
         Ok(())
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     async fn reset(&self, subject: &Key, limits: &[Limit]) -> Result<()> {
         if limits.is_empty() {
             return self.check_open(RESET_QUOTA);

@@ -1,0 +1,112 @@
+//! What became of a rule's question.
+
+use std::sync::Arc;
+
+use super::{Outage, Outcome, engine::{Engine, Question}, refunds::Taken, rejection};
+use crate::{
+    backend::{Decision, Receipt, Retry},
+    respond::Rejection,
+};
+
+/// A question with its answer.
+pub(super) struct Answer {
+    pub(super) question: Question,
+    pub(super) found: Found,
+}
+
+/// Who answered a question, and what.
+pub(super) enum Found {
+    /// The backend, just now.
+    Decided(Decision),
+    /// The backend, when the same was asked before; a denial.
+    Remembered(Decision),
+    /// This process alone, because the backend does not answer.
+    Local(Decision),
+    /// Nobody.
+    Unknown,
+}
+
+impl Answer {
+    pub(super) fn new(question: Question, found: Found) -> Self {
+        Self { question, found }
+    }
+
+    /// Whether the request may run as far as this rule goes.
+    pub(super) fn admits(&self) -> bool {
+        let rule = &self.question.rule;
+        match &self.found {
+            _ if rule.is_shadow() => true,
+            Found::Unknown => rule.outage() == Outage::Allow,
+            Found::Decided(decision) | Found::Remembered(decision) | Found::Local(decision) => {
+                decision.admitted
+            }
+        }
+    }
+
+    /// Counts and tells what was decided.
+    pub(super) fn record(&self) {
+        self.outcome().record(&self.question.rule);
+    }
+
+    fn outcome(&self) -> Outcome {
+        match &self.found {
+            Found::Unknown | Found::Local(_) => Outcome::Outage,
+            Found::Decided(decision) if decision.admitted => Outcome::Allowed,
+            _ if self.question.rule.is_shadow() => Outcome::ShadowDenied,
+            Found::Decided(decision) | Found::Remembered(decision)
+                if decision.banned.is_some() =>
+            {
+                Outcome::Banned
+            }
+            Found::Decided(_) => Outcome::Denied,
+            Found::Remembered(_) => Outcome::DeniedCached,
+        }
+    }
+
+    /// What the client is told, if the request may not run.
+    pub(super) fn rejection(&self) -> Rejection {
+        let Question { rule, limits, .. } = &self.question;
+        match &self.found {
+            Found::Unknown => rejection::outage(rule),
+            Found::Decided(decision) | Found::Remembered(decision) | Found::Local(decision) => {
+                match decision.banned {
+                    Some(left) => rejection::banned(rule, left),
+                    None => rejection::denied(rule, &limits.names, decision),
+                }
+            }
+        }
+    }
+
+    /// Where the limits stand, if it is known and clients may know.
+    pub(super) fn told(&self) -> Option<&Decision> {
+        match &self.found {
+            _ if self.question.rule.is_shadow() => None,
+            Found::Decided(decision) | Found::Remembered(decision) => Some(decision),
+            Found::Local(_) | Found::Unknown => None,
+        }
+    }
+
+    /// How long until the same is admitted, as far as is known.
+    pub(super) fn retry(&self) -> Option<Retry> {
+        match &self.found {
+            Found::Decided(decision) | Found::Remembered(decision) | Found::Local(decision) => {
+                Some(decision.retry())
+            }
+            Found::Unknown => None,
+        }
+    }
+
+    /// What was taken, to be given back.
+    pub(super) fn taken(&self, engine: &Engine) -> Option<Taken> {
+        let (quotas, decision) = match &self.found {
+            Found::Decided(decision) => (&engine.quotas, decision),
+            Found::Local(decision) => (&engine.local, decision),
+            Found::Remembered(_) | Found::Unknown => return None,
+        };
+        if decision.taken == 0 {
+            return None;
+        }
+        let receipt: Receipt = decision.receipt(&self.question.acquire);
+        Some(Taken::new(Arc::clone(quotas), Arc::clone(&engine.refunds), receipt))
+    }
+}

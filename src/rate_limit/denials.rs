@@ -1,0 +1,151 @@
+//! The deny cache: denials that are known to stand are repeated without asking.
+//!
+//! Until the wait is over that the backend told, nobody who asks for as much can be admitted, unless
+//! something is given back or a limit is raised. So remembering a denial admits nothing more, and to
+//! the only client of a subject it denies nothing more either.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher as _,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use hashlink::LruCache;
+
+use super::engine::Question;
+use crate::{
+    backend::{Decision, Limit, Retry},
+    clock::{Monotonic, monotonic_now},
+    key::Key,
+};
+
+/// Denials that stand, the latest of each subject's limits.
+pub(super) struct Denials {
+    shards: Vec<Mutex<LruCache<Key, Vec<Denial>>>>,
+    hasher: RandomState,
+}
+
+/// What was denied until when.
+#[derive(Clone)]
+struct Denial {
+    /// With their sizes: another plan is another denial.
+    limits: Arc<[Limit]>,
+    /// What was asked for. A smaller cost may fit, a larger one has to wait longer.
+    cost: u64,
+    until: Monotonic,
+    /// When the decision came.
+    received: Monotonic,
+    decision: Decision,
+}
+
+impl Denials {
+    /// Remembers denials of up to this many subjects; with 0, none.
+    pub(super) fn new(subjects: usize) -> Self {
+        let shards = if subjects == 0 { 0 } else { SHARDS.min(subjects) };
+        let in_each = subjects.div_ceil(SHARDS);
+        Self {
+            shards: (0..shards)
+                .map(|_| Mutex::new(LruCache::new(in_each)))
+                .collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// The denial that stands for this question, with what is left of its waits.
+    pub(super) fn find(&self, question: &Question) -> Option<Decision> {
+        if question.acquire.cost == 0 {
+            return None;
+        }
+        let mut shard = self.shard(&question.acquire.subject)?;
+        let denials = shard.get(&question.acquire.subject)?;
+        let now = monotonic_now();
+        let denial = denials.iter().find(|denial| denial.answers(question, now))?;
+        Some(denial.left_at(now))
+    }
+
+    /// Remembers a denial that stands; `sent` is when the question was.
+    pub(super) fn remember(&self, question: &Question, sent: Monotonic, decision: &Decision) {
+        if decision.admitted || !question.denial_stands {
+            return;
+        }
+        let stands_for = match decision.banned {
+            Some(left) => left,
+            // Each denial is a strike, so it has to be asked for.
+            None if question.acquire.strikes.is_some() => return,
+            None => match decision.retry() {
+                Retry::Now => return,
+                Retry::After(wait) => wait,
+                Retry::Never => LONGEST,
+            },
+        };
+        let Some(mut shard) = self.shard(&question.acquire.subject) else {
+            return;
+        };
+        let denial = Denial {
+            limits: Arc::clone(&question.acquire.limits),
+            cost: question.acquire.cost,
+            until: sent + stands_for.min(LONGEST),
+            received: monotonic_now(),
+            decision: decision.clone(),
+        };
+        let denials = shard
+            .entry(question.acquire.subject.clone())
+            .or_insert_with(Vec::new);
+        denial.join(denials);
+    }
+
+    /// Forgets the denials of a subject.
+    pub(super) fn forget(&self, subject: &Key) {
+        if let Some(mut shard) = self.shard(subject) {
+            shard.remove(subject);
+        }
+    }
+
+    fn shard(&self, subject: &Key) -> Option<MutexGuard<'_, LruCache<Key, Vec<Denial>>>> {
+        let hash = self.hasher.hash_one(subject);
+        let index = usize::try_from(hash % SHARDS as u64).ok()? % self.shards.len().max(1);
+        let shard = self.shards.get(index)?;
+        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Denial {
+    fn answers(&self, question: &Question, now: Monotonic) -> bool {
+        let is_same = question.acquire.cost == self.cost || self.decision.banned.is_some();
+        now < self.until && is_same && self.limits == question.acquire.limits
+    }
+
+    /// The decision, with what is left of its waits.
+    fn left_at(&self, now: Monotonic) -> Decision {
+        let passed = now.saturating_duration_since(self.received);
+        let mut decision = self.decision.clone();
+        decision.now = decision.now + passed;
+        decision.banned = decision.banned.map(|left| left.saturating_sub(passed));
+        for state in &mut decision.limits {
+            if let Retry::After(wait) = state.retry {
+                state.retry = Retry::After(wait.saturating_sub(passed));
+            }
+            state.reset = state.reset.map(|reset| reset.saturating_sub(passed));
+        }
+        decision
+    }
+
+    /// Takes the place of what is over, and of what was known about the same question.
+    fn join(self, denials: &mut Vec<Self>) {
+        let is_same = |other: &Self| other.cost == self.cost && other.limits == self.limits;
+        denials.retain(|other| self.received < other.until && !is_same(other));
+        if denials.len() < MOST_OF_A_SUBJECT {
+            denials.push(self);
+        }
+    }
+}
+
+const SHARDS: usize = 16;
+
+/// Rules, sizes and costs of which one subject's denials are remembered at the same time.
+const MOST_OF_A_SUBJECT: usize = 8;
+
+/// A denial is asked for again at least so often, so that what another instance gave back or raised
+/// is seen.
+const LONGEST: Duration = Duration::from_secs(5);

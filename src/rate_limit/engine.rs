@@ -1,0 +1,211 @@
+//! What happens to a request before it may run: nothing, an answer, or questions to the backend.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use super::{
+    RateLimitRule,
+    answer::{Answer, Found},
+    asking::Asking,
+    denials::Denials,
+    outcome::Outcome,
+    refunds::Refunds,
+    rejection,
+    rule::NamedLimits,
+};
+use crate::{
+    backend::{Acquire, Breaker, ErasedQuotas, Limit, MemoryBackend, Quotas},
+    key::{Digester, Key, KeyParts, Kind},
+    policy::{Resolved, SubjectId},
+    respond::Rejection,
+};
+
+/// What decides, with or without HTTP; a clone shares all that is counted and remembered.
+#[derive(Clone)]
+pub(super) struct Engine {
+    pub(super) quotas: Arc<dyn ErasedQuotas>,
+    /// Where [`Outage::Local`](super::Outage::Local) counts.
+    pub(super) local: Arc<dyn ErasedQuotas>,
+    pub(super) digester: Digester,
+    pub(super) denials: Arc<Denials>,
+    pub(super) refunds: Arc<Refunds>,
+    /// Whether a question is a round trip.
+    is_remote: bool,
+}
+
+/// What is to be done with a request before it may run.
+pub(super) enum Admission {
+    /// Nothing: it is not limited.
+    Pass,
+    /// Answer it: it cannot be limited, or is not wanted.
+    Reject(Rejection),
+    /// Answer it: it is known to be denied.
+    Deny(Answer),
+    /// Ask.
+    Ask(Asking),
+}
+
+/// What a rule asks about a request.
+#[derive(Clone)]
+pub(super) struct Question {
+    pub(super) rule: RateLimitRule,
+    pub(super) limits: NamedLimits,
+    pub(super) acquire: Acquire,
+    /// Whether a denial may be remembered: it stands whatever becomes of other requests.
+    pub(super) denial_stands: bool,
+}
+
+impl Engine {
+    pub(super) fn new(backend: impl Quotas) -> Self {
+        let is_remote = backend.is_remote();
+        Self {
+            quotas: Arc::new(Breaker::new(backend)),
+            local: Arc::new(MemoryBackend::new()),
+            digester: Digester::default(),
+            denials: Arc::new(Denials::new(if is_remote { REMEMBERED } else { 0 })),
+            refunds: Arc::new(Refunds::new()),
+            is_remote,
+        }
+    }
+
+    pub(super) fn set_key_secret(&mut self, secret: &[u8]) {
+        self.digester = Digester::with_secret(secret);
+    }
+
+    pub(super) fn set_deny_cache(&mut self, subjects: usize) {
+        if self.is_remote {
+            self.denials = Arc::new(Denials::new(subjects));
+        }
+    }
+
+    /// Finds out what limits a request.
+    pub(super) fn admission(self: &Arc<Self>, rule: &RateLimitRule, request: &Parts) -> Admission {
+        let mut questions = Questions::default();
+        for member in rule.members() {
+            match self.inquiry(member, request) {
+                Inquiry::Skip => {}
+                Inquiry::DenyListed => {
+                    Outcome::DenyListed.record(member);
+                    return Admission::Reject(rejection::deny_listed(member));
+                }
+                Inquiry::MissingKey => {
+                    Outcome::MissingKey.record(member);
+                    return Admission::Reject(rejection::missing_key(member));
+                }
+                Inquiry::Ask(question) => questions.push(question),
+            }
+        }
+        self.ask(questions)
+    }
+
+    /// Asks them, unless there are none or the answer is remembered.
+    pub(super) fn ask(self: &Arc<Self>, questions: Questions) -> Admission {
+        let remembered = questions.iter().find_map(|question| {
+            let decision = self.denials.find(question)?;
+            Some(Answer::new(question.clone(), Found::Remembered(decision)))
+        });
+        if let Some(answer) = remembered {
+            answer.record();
+            return Admission::Deny(answer);
+        }
+        match questions.first {
+            None => Admission::Pass,
+            Some(first) => Admission::Ask(Asking::new(Arc::clone(self), first, questions.later)),
+        }
+    }
+
+    /// What is to be done with a request as far as one rule goes.
+    pub(super) fn inquiry(&self, rule: &RateLimitRule, request: &Parts) -> Inquiry {
+        if rule.skips(request) {
+            return Inquiry::Skip;
+        }
+        if rule.lists_as_denied(request) {
+            return Inquiry::DenyListed;
+        }
+        let mut subject = KeyParts::new();
+        match rule.subject().resolve(request, &mut subject) {
+            Resolved::Skip => return Inquiry::Skip,
+            Resolved::Reject => return Inquiry::MissingKey,
+            Resolved::Key => {}
+        }
+        let limits = rule.limits().of(request);
+        if limits.limits.is_empty() {
+            return Inquiry::Skip;
+        }
+        let key = self.key(&subject);
+        Inquiry::Ask(Question::new(rule, limits, key, rule.cost(request)))
+    }
+
+    /// What a rule has to ask about a subject, when there is no request.
+    pub(super) fn question(&self, rule: &RateLimitRule, subject: &SubjectId, cost: u64) -> Question {
+        let mut parts = KeyParts::new();
+        subject.append_to_key(&mut parts);
+        Question::new(rule, rule.limits().all().clone(), self.key(&parts), cost)
+    }
+
+    fn key(&self, subject: &KeyParts) -> Key {
+        Key::new(Kind::QUOTA, self.digester.digest(subject))
+    }
+}
+
+/// What is to be done with a request as far as one rule goes.
+pub(super) enum Inquiry {
+    /// Nothing.
+    Skip,
+    /// Deny it: the rule says that such requests are not wanted.
+    DenyListed,
+    /// Deny it: it does not say whose limits it counts in, and the rule insists.
+    MissingKey,
+    /// Ask.
+    Ask(Question),
+}
+
+/// What the rules of one request ask, in order; the first needs no room of its own.
+#[derive(Default)]
+pub(super) struct Questions {
+    first: Option<Question>,
+    later: Vec<Question>,
+}
+
+impl Questions {
+    pub(super) fn push(&mut self, question: Question) {
+        let Some(first) = &mut self.first else {
+            self.first = Some(question);
+            return;
+        };
+        // What an earlier rule took is given back if a later one denies.
+        self.later.last_mut().unwrap_or(first).denial_stands = false;
+        self.later.push(question);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Question> {
+        self.first.iter().chain(&self.later)
+    }
+}
+
+impl Question {
+    fn new(rule: &RateLimitRule, limits: NamedLimits, subject: Key, cost: u64) -> Self {
+        Self {
+            acquire: Acquire::new(subject, Arc::clone(&limits.limits)).with_cost(cost),
+            denial_stands: !rule.gives_back(),
+            rule: rule.clone(),
+            limits,
+        }
+    }
+
+    /// The same about the share of each limit that one of so many instances has.
+    pub(super) fn share_of_one(mut self, instances: u32) -> Self {
+        let share = |limit: &Limit| {
+            let weight = u64::from(limit.quota().weight());
+            let share = limit.quota().limit() / u64::from(instances.max(1));
+            limit.resized(share.max(weight))
+        };
+        self.limits.limits = self.limits.limits.iter().map(share).collect();
+        self.acquire.limits = Arc::clone(&self.limits.limits);
+        self
+    }
+}
+
+/// How many subjects' denials are remembered, if not said otherwise.
+const REMEMBERED: usize = 10_000;

@@ -1,0 +1,147 @@
+//! Why a request is admitted or denied, for people.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::request::Parts;
+
+use super::{
+    Check, RateLimitRule,
+    engine::{Engine, Inquiry, Question},
+};
+use crate::backend::{BackendError, Retry};
+
+/// What would become of a request now, rule by rule; made by
+/// [`RateLimitLayer::explain`](super::RateLimitLayer::explain).
+///
+/// It prints as a few lines of text, and names nobody: a subject is shown as the key that its
+/// counters have in the backend.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The rules that apply, in the order in which they are asked; empty if none does.
+    pub rules: Vec<RuleExplanation>,
+}
+
+/// What one rule makes of a request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RuleExplanation {
+    /// The rule's name.
+    pub rule: Arc<str>,
+    /// What it makes of the request.
+    pub finding: Finding,
+}
+
+/// What a rule makes of a request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Finding {
+    /// It does not limit it: the rule skips it, it does not say whose it is and need not, or it is
+    /// under no limit.
+    Skipped,
+    /// It is on the deny list.
+    DenyListed,
+    /// It does not say whose it is, and must.
+    MissingKey,
+    /// It counts under a subject.
+    Limited {
+        /// The key of the subject in the backend, without its namespace.
+        key: String,
+        /// What the request costs.
+        cost: u64,
+        /// Where the limits stand.
+        check: Check,
+        /// How long a denial is still repeated without asking, if one is remembered here.
+        remembered: Option<Duration>,
+    },
+    /// The backend did not say where the limits stand; the rule's [`Outage`](super::Outage) decides.
+    Unknown(BackendError),
+}
+
+impl RuleExplanation {
+    /// Asks what this rule makes of a request, without counting it.
+    pub(super) async fn of(engine: &Engine, rule: &RateLimitRule, request: &Parts) -> Self {
+        let finding = match engine.inquiry(rule, request) {
+            Inquiry::Skip => Finding::Skipped,
+            Inquiry::DenyListed => Finding::DenyListed,
+            Inquiry::MissingKey => Finding::MissingKey,
+            Inquiry::Ask(question) => Finding::of(engine, question).await,
+        };
+        Self {
+            rule: Arc::clone(rule.shared_name()),
+            finding,
+        }
+    }
+}
+
+impl Finding {
+    async fn of(engine: &Engine, question: Question) -> Self {
+        let remembered = engine.denials.find(&question);
+        let look = question.acquire.clone().with_cost(0);
+        match Arc::clone(&engine.quotas).acquire(look).await {
+            Err(error) => Self::Unknown(error),
+            Ok(decision) => Self::Limited {
+                key: question.acquire.subject.as_str().to_owned(),
+                cost: question.acquire.cost,
+                check: Check::decided(&question, &decision),
+                remembered: remembered.and_then(|denial| match denial.retry() {
+                    Retry::After(wait) => Some(wait),
+                    Retry::Now | Retry::Never => None,
+                }),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rules.is_empty() {
+            return f.write_str("no rule applies: it passes\n");
+        }
+        self.rules.iter().try_for_each(|rule| rule.fmt(f))
+    }
+}
+
+impl fmt::Display for RuleExplanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rule {}: {}", self.rule, self.finding)
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Limited {
+            key,
+            cost,
+            check,
+            remembered,
+        } = self
+        else {
+            return f.write_str(match self {
+                Self::Skipped => "does not limit it\n",
+                Self::DenyListed => "denies it: it is on the deny list\n",
+                Self::MissingKey => "denies it: it does not say whose it is\n",
+                _ => "not known: the backend does not answer\n",
+            });
+        };
+        writeln!(f, "counts {cost} under {key}")?;
+        if let Some(left) = check.banned {
+            writeln!(f, "  banned for {left:?} more")?;
+        }
+        if let Some(wait) = remembered {
+            writeln!(f, "  denied without asking, for {wait:?} more")?;
+        }
+        for standing in &check.limits {
+            write!(
+                f,
+                "  {}: {} of {} left",
+                standing.name, standing.remaining, standing.limit
+            )?;
+            match standing.reset {
+                Some(reset) => writeln!(f, ", one more in {reset:?}")?,
+                None => writeln!(f)?,
+            }
+        }
+        Ok(())
+    }
+}

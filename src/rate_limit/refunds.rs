@@ -1,0 +1,125 @@
+//! Giving back what a request took, without making its response wait.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::{runtime::Handle, sync::Semaphore};
+
+use crate::{
+    backend::{ErasedQuotas, Receipt},
+    observe::WarnSite,
+};
+
+/// What a request took, which its handler can give back; found in the request's extensions where the
+/// rule says [`with_permit`](super::RateLimitRule::with_permit).
+///
+/// Clones are the same permit: it is given back once, however often that is asked for.
+///
+/// ```
+/// use axum::{Extension, http::StatusCode};
+/// use tower_stash::rate_limit::Permit;
+///
+/// async fn search(Extension(permit): Extension<Permit>) -> StatusCode {
+///     let is_cached = true;
+///     if is_cached {
+///         permit.refund(); // cost us nothing
+///     }
+///     StatusCode::OK
+/// }
+/// # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(search));
+/// ```
+#[derive(Clone)]
+pub struct Permit {
+    taken: Vec<Arc<Taken>>,
+}
+
+impl Permit {
+    pub(super) fn new(taken: Vec<Arc<Taken>>) -> Self {
+        Self { taken }
+    }
+
+    /// Gives back what the request took, in a call of its own that nobody waits for.
+    ///
+    /// If that call is lost, or 1,024 of them are under way, the request stays counted.
+    pub fn refund(self) {
+        for taken in &self.taken {
+            taken.give_back();
+        }
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}
+
+/// What was taken from one rule's limits, to be given back once or not at all.
+pub(super) struct Taken {
+    quotas: Arc<dyn ErasedQuotas>,
+    refunds: Arc<Refunds>,
+    receipt: Receipt,
+    is_given_back: AtomicBool,
+}
+
+impl Taken {
+    pub(super) fn new(
+        quotas: Arc<dyn ErasedQuotas>,
+        refunds: Arc<Refunds>,
+        receipt: Receipt,
+    ) -> Self {
+        Self {
+            quotas,
+            refunds,
+            receipt,
+            is_given_back: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn give_back(&self) {
+        if !self.is_given_back.swap(true, Ordering::Relaxed) {
+            self.refunds.send(&self.quotas, self.receipt.clone());
+        }
+    }
+}
+
+/// Refunds under way, of which there are not too many.
+pub(super) struct Refunds {
+    room: Arc<Semaphore>,
+}
+
+impl Refunds {
+    pub(super) fn new() -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(MOST_UNDER_WAY)),
+        }
+    }
+
+    fn send(&self, quotas: &Arc<dyn ErasedQuotas>, receipt: Receipt) {
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+            LOST.warn(&"too many refunds are under way; what they would give back stays counted");
+            return;
+        };
+        let Ok(runtime) = Handle::try_current() else {
+            LOST.warn(&"there is no tokio runtime to refund in; what was taken stays counted");
+            return;
+        };
+        let refund = Arc::clone(quotas).refund(receipt);
+        runtime.spawn(async move {
+            if let Err(error) = refund.await {
+                LOST.warn(&error);
+            }
+            drop(room);
+        });
+    }
+}
+
+/// Where what was to be given back stays counted.
+static LOST: WarnSite = WarnSite::new("rate_limit: refund");
+
+const MOST_UNDER_WAY: usize = 1_024;

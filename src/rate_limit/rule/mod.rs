@@ -1,0 +1,356 @@
+//! What a request is limited by.
+
+mod limits;
+mod name;
+mod outage;
+
+use std::{fmt, iter, sync::Arc};
+
+use http::{request, response};
+
+pub use self::outage::Outage;
+pub(super) use self::limits::NamedLimits;
+use self::{limits::Limits, name::check_name};
+use crate::{
+    backend::Quota,
+    error::ConfigError,
+    policy::{Condition, Policy, Subject},
+};
+
+/// Some limits and whose they are; cheap to clone.
+///
+/// A request that a rule applies to is admitted if all of its limits admit it, and then counts in
+/// all of them; else it counts in none.
+///
+/// ```
+/// use tower_stash::{
+///     policy::{KeyExtractor as _, peer_ip},
+///     rate_limit::{Outage, Quota, RateLimitRule},
+/// };
+///
+/// let login = RateLimitRule::new(
+///     "login",
+///     peer_ip().or_reject(),
+///     [("burst", Quota::per_minute(5)), ("daily", Quota::per_day(50))],
+/// )?
+/// .with_count_if(|response| response.status == 401)
+/// .with_outage(Outage::Deny);
+/// # Ok::<(), tower_stash::ConfigError>(())
+/// ```
+///
+/// A mistake in what `with_*` is given comes out when a layer or a limiter is made of the rule.
+#[derive(Clone)]
+pub struct RateLimitRule {
+    shape: Arc<Shape>,
+}
+
+#[derive(Clone)]
+struct Shape {
+    name: Arc<str>,
+    subject: Subject,
+    limits: Limits,
+    cost: Cost,
+    skip: Option<Arc<dyn Condition>>,
+    deny: Option<Arc<dyn Condition>>,
+    count_if: Option<Arc<CountIf>>,
+    gives_permit: bool,
+    is_shadow: bool,
+    outage: Outage,
+    and: Vec<RateLimitRule>,
+    /// The first mistake in what `with_*` was given.
+    mistake: Option<ConfigError>,
+}
+
+/// What a request takes from each limit.
+#[derive(Clone)]
+enum Cost {
+    Fixed(u64),
+    ByRequest(Arc<dyn Fn(&request::Parts) -> u64 + Send + Sync>),
+}
+
+/// Whether a request with this response counts.
+pub(super) type CountIf = dyn Fn(&response::Parts) -> bool + Send + Sync;
+
+impl RateLimitRule {
+    /// The rule of this name, which limits each subject by these named quotas.
+    ///
+    /// Names are what clients read in `RateLimit` headers and operators in metrics; together with
+    /// algorithm and window they decide which limits share a counter. Rules of one name share
+    /// counters, also across layers and services on one backend.
+    ///
+    /// # Errors
+    ///
+    /// A name that is not one to 64 of `A-Z a-z 0-9 _ . -`, no quota or more than eight, two quotas
+    /// of one name, or a quota that cannot work.
+    pub fn new<'a>(
+        name: &str,
+        subject: Subject,
+        quotas: impl IntoIterator<Item = (&'a str, Quota)>,
+    ) -> Result<Self, ConfigError> {
+        check_name("rule", name)?;
+        let limits = Limits::new(name, quotas)?;
+        subject
+            .check()
+            .map_err(|error| ConfigError::new(format!("rule {name:?}: {error}")))?;
+        Ok(Self {
+            shape: Arc::new(Shape {
+                name: name.into(),
+                subject,
+                limits,
+                cost: Cost::Fixed(1),
+                skip: None,
+                deny: None,
+                count_if: None,
+                gives_permit: false,
+                is_shadow: false,
+                outage: Outage::default(),
+                and: Vec::new(),
+                mistake: None,
+            }),
+        })
+    }
+
+    /// Every request costs this much instead of one.
+    ///
+    /// A cost of zero is never denied; one above a limit always, and its answer says so
+    /// (`"permanent":true`, no `Retry-After`). To make a request weigh more in one limit than in
+    /// another, see [`Quota::with_weight`].
+    #[must_use]
+    pub fn with_fixed_cost(mut self, cost: u64) -> Self {
+        if let Some(name) = self.shape.limits.too_small_for(cost) {
+            self.note(format!(
+                "a cost of {cost} never fits limit \"{name}\"; write a smaller cost or a larger limit"
+            ));
+        }
+        self.shape_mut().cost = Cost::Fixed(cost);
+        self
+    }
+
+    /// A request costs what this says; see [`with_fixed_cost`](Self::with_fixed_cost).
+    #[must_use]
+    pub fn with_cost(
+        mut self,
+        cost: impl Fn(&request::Parts) -> u64 + Send + Sync + 'static,
+    ) -> Self {
+        self.shape_mut().cost = Cost::ByRequest(Arc::new(cost));
+        self
+    }
+
+    /// The size of this limit is what `size` says for each request: by plan, by tenant.
+    ///
+    /// With `None` the limit does not apply to the request; a size of 0 admits nothing. The quota
+    /// that the rule was made with is the most it can be, and says how it is counted. The
+    /// counter stays the same whatever the size: a smaller one forgives nothing, a larger one acts
+    /// at once.
+    ///
+    /// ```
+    /// use tower_stash::{
+    ///     policy::{KeyExtractor as _, header},
+    ///     rate_limit::{Quota, RateLimitRule},
+    /// };
+    ///
+    /// #[derive(Clone, Copy)]
+    /// enum Plan { Free, Team, Unlimited }
+    ///
+    /// // An outer middleware has put the customer's plan into the request's extensions.
+    /// let api = RateLimitRule::new("api", header("x-api-key").or_reject(), [("rate", Quota::per_minute(600))])?
+    ///     .with_dynamic_limit("rate", |request| match request.extensions.get::<Plan>() {
+    ///         None | Some(Plan::Free) => Some(60),
+    ///         Some(Plan::Team) => Some(600),
+    ///         Some(Plan::Unlimited) => None,
+    ///     });
+    /// # Ok::<(), tower_stash::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn with_dynamic_limit(
+        mut self,
+        limit: &str,
+        size: impl Fn(&request::Parts) -> Option<u64> + Send + Sync + 'static,
+    ) -> Self {
+        let full_name = format!("{}.{limit}", self.name());
+        if !self.shape_mut().limits.resize_by(&full_name, Arc::new(size)) {
+            self.note(format!("there is no limit {limit:?} to be dynamic; write the name of one of its quotas"));
+        }
+        self
+    }
+
+    /// Requests of which this holds pass as if they had no rule: an allow list.
+    #[must_use]
+    pub fn with_skip(mut self, condition: impl Condition) -> Self {
+        self.check_condition(&condition);
+        self.shape_mut().skip = Some(Arc::new(condition));
+        self
+    }
+
+    /// Requests of which this holds get 403 (gRPC: `PERMISSION_DENIED`) without being counted.
+    #[must_use]
+    pub fn with_deny_list(mut self, condition: impl Condition) -> Self {
+        self.check_condition(&condition);
+        self.shape_mut().deny = Some(Arc::new(condition));
+        self
+    }
+
+    /// Counts only requests whose response is like this: only failures, to protect a login; or only
+    /// successes.
+    ///
+    /// What a request costs is taken before it runs, so that no more than the limit run at once, and
+    /// given back when the response's head says that it does not count. If that call is lost, the
+    /// request stays counted; so does one that is dropped or fails without a response. The body is
+    /// not looked at: for what only the handler knows, see [`with_permit`](Self::with_permit).
+    #[must_use]
+    pub fn with_count_if(
+        mut self,
+        counts: impl Fn(&response::Parts) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.shape_mut().count_if = Some(Arc::new(counts));
+        self
+    }
+
+    /// Puts a [`Permit`](super::Permit) into the extensions of every admitted request, with which the
+    /// handler can give back what it cost.
+    #[must_use]
+    pub fn with_permit(mut self) -> Self {
+        self.shape_mut().gives_permit = true;
+        self
+    }
+
+    /// Counts and measures, but never denies and sends no headers: a rule on trial.
+    #[must_use]
+    pub fn with_shadow(mut self) -> Self {
+        self.shape_mut().is_shadow = true;
+        self
+    }
+
+    /// What becomes of requests while the backend does not answer; by default they go through.
+    #[must_use]
+    pub fn with_outage(mut self, outage: Outage) -> Self {
+        if let Err(mistake) = outage.check() {
+            self.note(mistake);
+        }
+        self.shape_mut().outage = outage;
+        self
+    }
+
+    /// Asks another rule too, of another subject: by address and by user, for example.
+    ///
+    /// Rules are asked in this order, one round trip each. The first that denies answers, and what
+    /// was taken from those before it is given back; if that call is lost, it stays counted.
+    #[must_use]
+    pub fn with_and(mut self, other: Self) -> Self {
+        let shape = self.shape_mut();
+        shape.and.extend(other.members().cloned());
+        self
+    }
+
+    /// The rule's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shape.name
+    }
+
+    pub(super) fn shared_name(&self) -> &Arc<str> {
+        &self.shape.name
+    }
+
+    /// The rule itself and those that are asked after it.
+    pub(super) fn members(&self) -> impl Iterator<Item = &Self> {
+        iter::once(self).chain(&self.shape.and)
+    }
+
+    pub(super) fn subject(&self) -> &Subject {
+        &self.shape.subject
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.shape.limits
+    }
+
+    pub(super) fn cost(&self, request: &request::Parts) -> u64 {
+        match &self.shape.cost {
+            Cost::Fixed(cost) => *cost,
+            Cost::ByRequest(cost) => cost(request),
+        }
+    }
+
+    pub(super) fn skips(&self, request: &request::Parts) -> bool {
+        holds(self.shape.skip.as_ref(), request)
+    }
+
+    pub(super) fn lists_as_denied(&self, request: &request::Parts) -> bool {
+        holds(self.shape.deny.as_ref(), request)
+    }
+
+    pub(super) fn count_if(&self) -> Option<&Arc<CountIf>> {
+        self.shape.count_if.as_ref()
+    }
+
+    pub(super) fn gives_permit(&self) -> bool {
+        self.shape.gives_permit
+    }
+
+    /// Whether what was taken may be given back once the request has run.
+    pub(super) fn gives_back(&self) -> bool {
+        self.shape.gives_permit || self.shape.count_if.is_some()
+    }
+
+    pub(super) fn is_shadow(&self) -> bool {
+        self.shape.is_shadow
+    }
+
+    pub(super) fn outage(&self) -> Outage {
+        self.shape.outage
+    }
+
+    /// The first mistake in what `with_*` was given.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        match &self.shape.mistake {
+            None => Ok(()),
+            Some(mistake) => Err(mistake.clone()),
+        }
+    }
+
+    /// Whether two rules, which share a name, have the same limits.
+    pub(super) fn has_same_limits(&self, other: &Self) -> bool {
+        self.shape.limits.all() == other.shape.limits.all()
+    }
+
+    fn shape_mut(&mut self) -> &mut Shape {
+        Arc::make_mut(&mut self.shape)
+    }
+
+    fn check_condition(&mut self, condition: &impl Condition) {
+        if let Err(mistake) = condition.check() {
+            self.note(mistake.to_string());
+        }
+    }
+
+    /// Remembers a mistake, if it is the first.
+    fn note(&mut self, mistake: String) {
+        let mistake = ConfigError::new(format!("rule {:?}: {mistake}", self.name()));
+        self.shape_mut().mistake.get_or_insert(mistake);
+    }
+}
+
+fn holds(condition: Option<&Arc<dyn Condition>>, request: &request::Parts) -> bool {
+    condition.is_some_and(|condition| condition.holds(request))
+}
+
+impl Policy<RateLimitRule> for RateLimitRule {
+    fn rule(&self, _: &request::Parts) -> Option<RateLimitRule> {
+        Some(self.clone())
+    }
+
+    fn each_rule(&self, visit: &mut dyn FnMut(&RateLimitRule)) {
+        visit(self);
+    }
+}
+
+impl fmt::Debug for RateLimitRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitRule")
+            .field("name", &self.shape.name)
+            .field("limits", &self.shape.limits.all())
+            .field("outage", &self.shape.outage)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,59 @@
+//! What all services of a layer share.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use super::{
+    HeaderStyle, RateLimitRule,
+    engine::{Admission, Engine},
+    explanation::{Explanation, RuleExplanation},
+    teller::Teller,
+};
+use crate::policy::Policy;
+
+/// Settings, and pointers to what decides; a clone with another setting decides together with this one.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) policy: Arc<dyn Policy<RateLimitRule>>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) headers: HeaderStyle,
+    pub(super) counts_preflights: bool,
+}
+
+impl Shared {
+    /// What is to be done with a request before it may run.
+    pub(super) fn admission(&self, request: &Parts) -> Admission {
+        if !self.counts_preflights && is_preflight(request) {
+            return Admission::Pass;
+        }
+        match self.policy.rule(request) {
+            Some(rule) => self.engine.admission(&rule, request),
+            None => Admission::Pass,
+        }
+    }
+
+    /// What would become of a request now.
+    pub(super) async fn explain(&self, request: &Parts) -> Explanation {
+        let mut rules = Vec::new();
+        if let Some(rule) = self.policy.rule(request) {
+            for member in rule.members() {
+                rules.push(RuleExplanation::of(&self.engine, member, request).await);
+            }
+        }
+        Explanation { rules }
+    }
+
+    pub(super) fn teller(&self, request: &Parts) -> Teller {
+        Teller::new(self.headers, request)
+    }
+}
+
+/// Whether a browser asks what it may send (Fetch, §4.8 "CORS-preflight fetch"): it is not the request yet.
+fn is_preflight(request: &Parts) -> bool {
+    request.method == http::Method::OPTIONS
+        && request.headers.contains_key(http::header::ORIGIN)
+        && request
+            .headers
+            .contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
+}

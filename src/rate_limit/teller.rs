@@ -1,0 +1,49 @@
+//! What a response says about limits.
+
+use http::{HeaderMap, Response, header::ORIGIN, request::Parts};
+
+use super::{HeaderStyle, answer::Answer};
+use crate::respond::Respond;
+
+/// Tells the sender of one request where its limits stand.
+#[derive(Clone, Copy)]
+pub(super) struct Teller {
+    style: HeaderStyle,
+    /// Whether the request came from a page of another origin, perhaps.
+    has_origin: bool,
+}
+
+impl Teller {
+    pub(super) fn new(style: HeaderStyle, request: &Parts) -> Self {
+        Self {
+            style,
+            has_origin: request.headers.contains_key(ORIGIN),
+        }
+    }
+
+    /// Appends where the limits of these rules stand, as far as it is known.
+    pub(super) fn tell<'a>(
+        self,
+        headers: &mut HeaderMap,
+        answers: impl IntoIterator<Item = &'a Answer>,
+    ) {
+        for answer in answers {
+            if let Some(decision) = answer.told() {
+                self.style
+                    .append(headers, &answer.question.limits, decision);
+            }
+        }
+    }
+
+    /// The response to a request that was denied.
+    pub(super) fn denial<B>(
+        self,
+        answer: &Answer,
+        respond: &impl Respond<B>,
+        request: &Parts,
+    ) -> Response<B> {
+        let mut response = answer.rejection().answer(respond, request);
+        self.tell(response.headers_mut(), [answer]);
+        response
+    }
+}
