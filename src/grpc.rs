@@ -14,6 +14,8 @@ pub struct GrpcCode(u8);
 impl GrpcCode {
     /// The client sent something wrong: 3.
     pub const INVALID_ARGUMENT: Self = Self(3);
+    /// The client may not do this: 7.
+    pub const PERMISSION_DENIED: Self = Self(7);
     /// The client has used up what it may: 8.
     pub const RESOURCE_EXHAUSTED: Self = Self(8);
     /// The service cannot answer now: 14.

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Outage, Outcome, engine::{Engine, Question}, refunds::Taken, rejection};
-use crate::{
-    backend::{Decision, Receipt, Retry},
-    respond::Rejection,
+use super::{
+    Outage, Outcome,
+    engine::{Engine, Question},
+    refunds::Taken,
+    rejection,
 };
+use crate::{backend::Decision, respond::Rejection};
 
 /// A question with its answer.
 pub(super) struct Answer {
@@ -53,9 +55,7 @@ impl Answer {
             Found::Unknown | Found::Local(_) => Outcome::Outage,
             Found::Decided(decision) if decision.admitted => Outcome::Allowed,
             _ if self.question.rule.is_shadow() => Outcome::ShadowDenied,
-            Found::Decided(decision) | Found::Remembered(decision)
-                if decision.banned.is_some() =>
-            {
+            Found::Decided(decision) | Found::Remembered(decision) if decision.banned.is_some() => {
                 Outcome::Banned
             }
             Found::Decided(_) => Outcome::Denied,
@@ -86,16 +86,6 @@ impl Answer {
         }
     }
 
-    /// How long until the same is admitted, as far as is known.
-    pub(super) fn retry(&self) -> Option<Retry> {
-        match &self.found {
-            Found::Decided(decision) | Found::Remembered(decision) | Found::Local(decision) => {
-                Some(decision.retry())
-            }
-            Found::Unknown => None,
-        }
-    }
-
     /// What was taken, to be given back.
     pub(super) fn taken(&self, engine: &Engine) -> Option<Taken> {
         let (quotas, decision) = match &self.found {
@@ -106,7 +96,11 @@ impl Answer {
         if decision.taken == 0 {
             return None;
         }
-        let receipt: Receipt = decision.receipt(&self.question.acquire);
-        Some(Taken::new(Arc::clone(quotas), Arc::clone(&engine.refunds), receipt))
+        let receipt = decision.receipt(&self.question.acquire);
+        Some(Taken::new(
+            Arc::clone(quotas),
+            Arc::clone(&engine.refunds),
+            receipt,
+        ))
     }
 }

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     vec,
 };
 
@@ -128,12 +128,24 @@ impl Future for Asking {
                 Step::Ask(question) => {
                     let sent = monotonic_now();
                     let call = Arc::clone(&asking.engine.quotas).acquire(question.acquire.clone());
-                    asking.step = Step::Backend { question, sent, call };
+                    asking.step = Step::Backend {
+                        question,
+                        sent,
+                        call,
+                    };
                     None
                 }
-                Step::Backend { question, sent, mut call } => match call.as_mut().poll(cx) {
+                Step::Backend {
+                    question,
+                    sent,
+                    mut call,
+                } => match call.as_mut().poll(cx) {
                     Poll::Pending => {
-                        asking.step = Step::Backend { question, sent, call };
+                        asking.step = Step::Backend {
+                            question,
+                            sent,
+                            call,
+                        };
                         return Poll::Pending;
                     }
                     Poll::Ready(Ok(decision)) => {
@@ -147,7 +159,9 @@ impl Future for Asking {
                         asking.step = Step::Local { question, call };
                         return Poll::Pending;
                     }
-                    Poll::Ready(Ok(decision)) => Some(Answer::new(question, Found::Local(decision))),
+                    Poll::Ready(Ok(decision)) => {
+                        Some(Answer::new(question, Found::Local(decision)))
+                    }
                     Poll::Ready(Err(_)) => Some(Answer::new(question, Found::Unknown)),
                 },
                 Step::Done => return Poll::Pending,
@@ -162,6 +176,11 @@ impl Future for Asking {
 impl Answers {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Answer> {
         self.first.iter().chain(&self.later)
+    }
+
+    /// What the first rule said.
+    pub(super) fn into_first(self) -> Option<Answer> {
+        self.first
     }
 
     fn push(&mut self, answer: Answer) {

@@ -85,7 +85,10 @@ impl Check {
     /// What the backend said.
     pub(super) fn decided(question: &Question, decision: &Decision) -> Self {
         let limits = question.limits.iter().zip(&decision.limits);
-        let standing = |((name, limit), state): ((&Arc<str>, &crate::backend::Limit), &crate::backend::LimitState)| {
+        let standing = |((name, limit), state): (
+            (&Arc<str>, &crate::backend::Limit),
+            &crate::backend::LimitState,
+        )| {
             let weight = u64::from(limit.quota().weight());
             Standing {
                 name: Arc::clone(name),

@@ -42,7 +42,11 @@ struct Denial {
 impl Denials {
     /// Remembers denials of up to this many subjects; with 0, none.
     pub(super) fn new(subjects: usize) -> Self {
-        let shards = if subjects == 0 { 0 } else { SHARDS.min(subjects) };
+        let shards = if subjects == 0 {
+            0
+        } else {
+            SHARDS.min(subjects)
+        };
         let in_each = subjects.div_ceil(SHARDS);
         Self {
             shards: (0..shards)
@@ -60,7 +64,9 @@ impl Denials {
         let mut shard = self.shard(&question.acquire.subject)?;
         let denials = shard.get(&question.acquire.subject)?;
         let now = monotonic_now();
-        let denial = denials.iter().find(|denial| denial.answers(question, now))?;
+        let denial = denials
+            .iter()
+            .find(|denial| denial.answers(question, now))?;
         Some(denial.left_at(now))
     }
 

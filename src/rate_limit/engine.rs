@@ -138,7 +138,12 @@ impl Engine {
     }
 
     /// What a rule has to ask about a subject, when there is no request.
-    pub(super) fn question(&self, rule: &RateLimitRule, subject: &SubjectId, cost: u64) -> Question {
+    pub(super) fn question(
+        &self,
+        rule: &RateLimitRule,
+        subject: &SubjectId,
+        cost: u64,
+    ) -> Question {
         let mut parts = KeyParts::new();
         subject.append_to_key(&mut parts);
         Question::new(rule, rule.limits().all().clone(), self.key(&parts), cost)
@@ -186,8 +191,11 @@ impl Questions {
 
 impl Question {
     fn new(rule: &RateLimitRule, limits: NamedLimits, subject: Key, cost: u64) -> Self {
+        let mut acquire = Acquire::new(subject, Arc::clone(&limits.limits)).with_cost(cost);
+        acquire.strikes = rule.strikes();
+        acquire.resizable = rule.has_overrides();
         Self {
-            acquire: Acquire::new(subject, Arc::clone(&limits.limits)).with_cost(cost),
+            acquire,
             denial_stands: !rule.gives_back(),
             rule: rule.clone(),
             limits,

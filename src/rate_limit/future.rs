@@ -1,4 +1,4 @@
-//! The response future: deciding, then serving or answering.
+//! The response future: asking, then serving or answering.
 
 use std::{
     fmt,
@@ -12,12 +12,15 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{HeaderStyle, Outage, Outcome, RateLimitRule, rejection};
-use crate::{
-    backend::{BackendError, Call, Decision},
-    observe::WarnSite,
-    respond::{Rejection, Respond},
+use super::{
+    answer::Answer,
+    asking::{Answers, Asking, Verdict},
+    engine::Engine,
+    refunds::{Permit, Taken},
+    rule::CountIf,
+    teller::Teller,
 };
+use crate::respond::Respond;
 
 pin_project! {
     /// The response of a [`RateLimit`](super::RateLimit).
@@ -44,28 +47,29 @@ pin_project! {
         /// No rule applies.
         Passing { #[pin] response: S::Future },
         /// The backend is asked; the request waits.
-        Asking { decision: Call<Decision>, waiting: Option<Waiting<S, Request<RequestBody>, R>> },
+        Asking { asking: Asking, waiting: Option<Waiting<S, Request<RequestBody>, R>> },
         /// The request runs; its response will say where the limits stand.
-        Serving { #[pin] response: S::Future, standing: Option<Standing> },
+        Serving { #[pin] response: S::Future, admitted: Option<Admitted> },
         /// The request does not run.
         Answering { response: Option<Response<ResponseBody>> },
     }
 }
 
-/// What is needed once the decision is there.
-struct Waiting<S, Q, R> {
-    rule: RateLimitRule,
-    headers: HeaderStyle,
-    ready: S,
-    request: Q,
-    respond: Arc<R>,
+/// What is needed once the verdict is there.
+pub(super) struct Waiting<S, Q, R> {
+    pub(super) engine: Arc<Engine>,
+    pub(super) teller: Teller,
+    pub(super) ready: S,
+    pub(super) request: Q,
+    pub(super) respond: Arc<R>,
 }
 
-/// Where a rule's limits stand.
-struct Standing {
-    rule: RateLimitRule,
-    headers: HeaderStyle,
-    decision: Decision,
+/// What is needed once the response is there.
+struct Admitted {
+    answers: Answers,
+    teller: Teller,
+    /// What is given back if the response does not count.
+    reserved: Vec<(Arc<CountIf>, Arc<Taken>)>,
 }
 
 impl<S, RequestBody, ResponseBody, R> ResponseFuture<S, RequestBody, ResponseBody, R>
@@ -86,23 +90,10 @@ where
         }
     }
 
-    pub(super) fn asking(
-        decision: Call<Decision>,
-        rule: RateLimitRule,
-        headers: HeaderStyle,
-        ready: S,
-        request: Request<RequestBody>,
-        respond: Arc<R>,
-    ) -> Self {
-        let waiting = Some(Waiting {
-            rule,
-            headers,
-            ready,
-            request,
-            respond,
-        });
+    pub(super) fn asking(asking: Asking, waiting: Waiting<S, Request<RequestBody>, R>) -> Self {
+        let waiting = Some(waiting);
         Self {
-            state: State::Asking { decision, waiting },
+            state: State::Asking { asking, waiting },
         }
     }
 }
@@ -119,19 +110,20 @@ where
         loop {
             let next = match state.as_mut().project() {
                 StateProjection::Passing { response } => return response.poll(cx),
-                StateProjection::Asking { decision, waiting } => {
-                    let decision = ready!(decision.as_mut().poll(cx));
-                    match waiting.take() {
-                        Some(waiting) => waiting.proceed(decision),
-                        None => return Poll::Pending,
+                StateProjection::Asking { asking, waiting } => {
+                    let verdict = ready!(Pin::new(asking).poll(cx));
+                    match (waiting.take(), verdict) {
+                        (Some(waiting), Verdict::Admitted(answers)) => waiting.serve(answers),
+                        (Some(waiting), Verdict::Denied(answer)) => waiting.reject(&answer),
+                        (None, _) => return Poll::Pending,
                     }
                 }
-                StateProjection::Serving { response, standing } => {
-                    let mut response = ready!(response.poll(cx))?;
-                    if let Some(standing) = standing.take() {
-                        standing.tell(&mut response);
-                    }
-                    return Poll::Ready(Ok(response));
+                StateProjection::Serving { response, admitted } => {
+                    let response = ready!(response.poll(cx))?;
+                    return Poll::Ready(Ok(match admitted.take() {
+                        Some(admitted) => admitted.finish(response),
+                        None => response,
+                    }));
                 }
                 StateProjection::Answering { response } => match response.take() {
                     Some(response) => return Poll::Ready(Ok(response)),
@@ -147,78 +139,58 @@ impl<S, RequestBody, R> Waiting<S, Request<RequestBody>, R>
 where
     S: Service<Request<RequestBody>>,
 {
-    /// Runs the request or answers it, as was decided.
-    fn proceed<ResponseBody>(
-        self,
-        decision: Result<Decision, BackendError>,
-    ) -> State<S, RequestBody, ResponseBody, R>
-    where
-        R: Respond<ResponseBody>,
-    {
-        let rule = self.rule.clone();
-        match decision {
-            Ok(decision) if decision.admitted => {
-                Outcome::Allowed.record(&rule);
-                self.serve(Some(decision))
+    fn serve<ResponseBody>(mut self, answers: Answers) -> State<S, RequestBody, ResponseBody, R> {
+        let mut reserved = Vec::new();
+        let mut permitted = Vec::new();
+        for answer in answers.iter() {
+            let rule = &answer.question.rule;
+            let taken = match answer.taken(&self.engine) {
+                Some(taken) if rule.gives_back() => Arc::new(taken),
+                _ => continue,
+            };
+            if let Some(count_if) = rule.count_if() {
+                reserved.push((Arc::clone(count_if), Arc::clone(&taken)));
             }
-            Ok(decision) => {
-                Outcome::Denied.record(&rule);
-                let rejection = rejection::denied(&rule, &decision);
-                let standing = Standing {
-                    rule: rule.clone(),
-                    headers: self.headers,
-                    decision,
-                };
-                self.reject(rejection, Some(standing))
+            if rule.gives_permit() {
+                permitted.push(taken);
             }
-            Err(error) => {
-                Outcome::Outage.record(&rule);
-                UNCOUNTED.warn(&error);
-                match rule.outage() {
-                    Outage::Allow => self.serve(None),
-                    Outage::Deny => self.reject(rejection::outage(&rule), None),
-                }
-            }
+        }
+        if !permitted.is_empty() {
+            self.request.extensions_mut().insert(Permit::new(permitted));
+        }
+        State::Serving {
+            response: self.ready.call(self.request),
+            admitted: Some(Admitted {
+                answers,
+                teller: self.teller,
+                reserved,
+            }),
         }
     }
 
-    fn serve<ResponseBody>(
-        mut self,
-        decision: Option<Decision>,
-    ) -> State<S, RequestBody, ResponseBody, R> {
-        let response = self.ready.call(self.request);
-        let Self { rule, headers, .. } = self;
-        let standing = decision.map(|decision| Standing {
-            rule,
-            headers,
-            decision,
-        });
-        State::Serving { response, standing }
-    }
-
-    fn reject<ResponseBody>(
-        self,
-        rejection: Rejection,
-        standing: Option<Standing>,
-    ) -> State<S, RequestBody, ResponseBody, R>
+    fn reject<ResponseBody>(self, answer: &Answer) -> State<S, RequestBody, ResponseBody, R>
     where
         R: Respond<ResponseBody>,
     {
         let (request, _) = self.request.into_parts();
-        let mut response = rejection.answer(&*self.respond, &request);
-        if let Some(standing) = standing {
-            standing.tell(&mut response);
-        }
+        let response = self.teller.denial(answer, &*self.respond, &request);
         State::Answering {
             response: Some(response),
         }
     }
 }
 
-impl Standing {
-    fn tell<B>(&self, response: &mut Response<B>) {
-        self.headers
-            .append(response.headers_mut(), &self.rule, &self.decision);
+impl Admitted {
+    /// The response, which says where the limits stand, once it is known whether it counts.
+    fn finish<B>(self, response: Response<B>) -> Response<B> {
+        let (mut head, body) = response.into_parts();
+        for (counts, taken) in self.reserved {
+            if !counts(&head) {
+                taken.give_back();
+            }
+        }
+        self.teller.tell(&mut head.headers, self.answers.iter());
+        Response::from_parts(head, body)
     }
 }
 
@@ -230,6 +202,3 @@ where
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
-
-/// Where requests go uncounted, or unserved, because the backend does not answer.
-static UNCOUNTED: WarnSite = WarnSite::new("rate_limit: acquire");

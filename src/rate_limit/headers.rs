@@ -7,7 +7,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::RateLimitRule;
+use super::rule::NamedLimits;
 use crate::{
     backend::{Decision, Limit, LimitState},
     error::ConfigError,
@@ -31,10 +31,10 @@ pub enum HeaderStyle {
 
 impl HeaderStyle {
     /// Appends where a rule's limits stand.
-    pub(super) fn append(self, headers: &mut HeaderMap, rule: &RateLimitRule, decision: &Decision) {
+    pub(super) fn append(self, headers: &mut HeaderMap, limits: &NamedLimits, decision: &Decision) {
         match self {
-            Self::Draft11 => append_draft11(headers, rule, decision),
-            Self::Legacy => insert_legacy(headers, rule, decision),
+            Self::Draft11 => append_draft11(headers, limits, decision),
+            Self::Legacy => insert_legacy(headers, limits, decision),
             Self::Off => {}
         }
     }
@@ -55,9 +55,9 @@ pub(super) fn policy(names: &[Arc<str>], limits: &[Limit]) -> Result<HeaderValue
     HeaderValue::try_from(value).map_err(|_| ConfigError::new("limit names must be plain ASCII"))
 }
 
-fn append_draft11(headers: &mut HeaderMap, rule: &RateLimitRule, decision: &Decision) {
+fn append_draft11(headers: &mut HeaderMap, limits: &NamedLimits, decision: &Decision) {
     let mut value = String::with_capacity(64);
-    for (name, state) in rule.limit_names().iter().zip(&decision.limits) {
+    for (name, state) in limits.names.iter().zip(&decision.limits) {
         separate(&mut value);
         let _ = write!(value, "\"{name}\";r={}", state.remaining);
         if let Some(reset) = state.reset {
@@ -65,15 +65,17 @@ fn append_draft11(headers: &mut HeaderMap, rule: &RateLimitRule, decision: &Deci
         }
     }
     // Appended, not inserted: another rate limit around this one adds its own items to the Lists.
-    headers.append(RATELIMIT_POLICY, rule.policy_header().clone());
+    if let Some(policy) = &limits.policy_header {
+        headers.append(RATELIMIT_POLICY, policy.clone());
+    }
     if let Ok(value) = HeaderValue::try_from(value) {
         headers.append(RATELIMIT, value);
     }
 }
 
 /// These headers have room for one limit: the tightest, also among the layers of a stack.
-fn insert_legacy(headers: &mut HeaderMap, rule: &RateLimitRule, decision: &Decision) {
-    let limits = rule.limits().iter().zip(&decision.limits);
+fn insert_legacy(headers: &mut HeaderMap, limits: &NamedLimits, decision: &Decision) {
+    let limits = limits.limits.iter().zip(&decision.limits);
     let Some((limit, state)) = limits.min_by_key(|(_, state)| tightness(state)) else {
         return;
     };

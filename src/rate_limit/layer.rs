@@ -4,14 +4,10 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{HeaderStyle, RateLimit, RateLimitRule, limiter::Limiter};
-use crate::{
-    backend::{Breaker, Quotas},
-    error::ConfigError,
-    key::Digester,
-    policy::Policy,
-    respond::ProblemDetails,
+use super::{
+    Explanation, HeaderStyle, RateLimit, RateLimitRule, RateLimiter, engine::Engine, shared::Shared,
 };
+use crate::{backend::Quotas, error::ConfigError, policy::Policy, respond::ProblemDetails};
 
 /// Lets requests through while their subject's limits admit them, and answers the others with 429.
 ///
@@ -19,7 +15,7 @@ use crate::{
 /// services made by a layer and its clones share one state. `R` says how a rejection is answered.
 #[derive(Clone)]
 pub struct RateLimitLayer<R = ProblemDetails> {
-    limiter: Arc<Limiter>,
+    shared: Arc<Shared>,
     respond: Arc<R>,
 }
 
@@ -37,12 +33,11 @@ impl RateLimitLayer {
         policy: impl Policy<RateLimitRule>,
     ) -> Result<Self, ConfigError> {
         policy.check()?;
-        check_names(&policy)?;
+        check_rules(&policy)?;
         Ok(Self {
-            limiter: Arc::new(Limiter {
-                quotas: Arc::new(Breaker::new(backend)),
+            shared: Arc::new(Shared {
                 policy: Arc::new(policy),
-                digester: Digester::default(),
+                engine: Arc::new(Engine::new(backend)),
                 headers: HeaderStyle::default(),
                 counts_preflights: true,
             }),
@@ -56,7 +51,7 @@ impl<R> RateLimitLayer<R> {
     #[must_use]
     pub fn with_respond<R2>(self, respond: R2) -> RateLimitLayer<R2> {
         RateLimitLayer {
-            limiter: self.limiter,
+            shared: self.shared,
             respond: Arc::new(respond),
         }
     }
@@ -64,7 +59,7 @@ impl<R> RateLimitLayer<R> {
     /// Tells clients where they stand in these headers; by default [`HeaderStyle::Draft11`].
     #[must_use]
     pub fn with_headers(mut self, headers: HeaderStyle) -> Self {
-        Arc::make_mut(&mut self.limiter).headers = headers;
+        Arc::make_mut(&mut self.shared).headers = headers;
         self
     }
 
@@ -77,7 +72,7 @@ impl<R> RateLimitLayer<R> {
     /// outside this layer answers preflights before they come here.
     #[must_use]
     pub fn with_uncounted_preflights(mut self) -> Self {
-        Arc::make_mut(&mut self.limiter).counts_preflights = false;
+        Arc::make_mut(&mut self.shared).counts_preflights = false;
         self
     }
 
@@ -87,8 +82,41 @@ impl<R> RateLimitLayer<R> {
     /// counter in it; with it they cannot. Another secret starts every counter anew.
     #[must_use]
     pub fn with_key_secret(mut self, secret: impl AsRef<[u8]>) -> Self {
-        Arc::make_mut(&mut self.limiter).digester = Digester::with_secret(secret.as_ref());
+        self.engine_mut().set_key_secret(secret.as_ref());
         self
+    }
+
+    /// Remembers denials of up to this many subjects, to repeat them without a round trip; by default
+    /// 10,000, with 0 none.
+    ///
+    /// A denial is repeated until its wait is over, for at most five seconds, so what another
+    /// instance resets, raises or gives back may be seen so much later. Denials of rules that count
+    /// [by response](RateLimitRule::with_count_if) or [give permits](RateLimitRule::with_permit) are not
+    /// remembered, nor any on a backend in this process.
+    #[must_use]
+    pub fn with_deny_cache(mut self, subjects: usize) -> Self {
+        self.engine_mut().set_deny_cache(subjects);
+        self
+    }
+
+    /// The limits of a rule without HTTP: to check, look at, reset or penalise a subject from a
+    /// handler, a job or an admin page.
+    ///
+    /// It asks this rule alone, not those that it [asks too](RateLimitRule::with_and).
+    #[must_use]
+    pub fn limiter(&self, rule: &RateLimitRule) -> RateLimiter {
+        RateLimiter::of(Arc::clone(&self.shared.engine), rule.clone())
+    }
+
+    /// Says what would become of a request now, and why; takes nothing.
+    ///
+    /// It costs one round trip for each rule that applies.
+    pub async fn explain(&self, request: &http::request::Parts) -> Explanation {
+        self.shared.explain(request).await
+    }
+
+    fn engine_mut(&mut self) -> &mut Engine {
+        Arc::make_mut(&mut Arc::make_mut(&mut self.shared).engine)
     }
 }
 
@@ -96,34 +124,42 @@ impl<S, R> Layer<S> for RateLimitLayer<R> {
     type Service = RateLimit<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimit::new(inner, Arc::clone(&self.limiter), Arc::clone(&self.respond))
+        RateLimit::new(inner, Arc::clone(&self.shared), Arc::clone(&self.respond))
     }
 }
 
 impl<R> fmt::Debug for RateLimitLayer<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimitLayer")
-            .field("headers", &self.limiter.headers)
+            .field("headers", &self.shared.headers)
             .finish_non_exhaustive()
     }
 }
 
-/// Rules of one name share counters, so they must count the same.
-fn check_names(policy: &impl Policy<RateLimitRule>) -> Result<(), ConfigError> {
+/// What can be said about rules that are known beforehand: each is right, and those of one name,
+/// which share counters, count the same.
+fn check_rules(policy: &impl Policy<RateLimitRule>) -> Result<(), ConfigError> {
     let mut known: HashMap<String, RateLimitRule> = HashMap::new();
-    let mut clash = None;
+    let mut mistake = Ok(());
     policy.each_rule(&mut |rule| {
-        let first = known
-            .entry(rule.name().to_owned())
-            .or_insert_with(|| rule.clone());
-        if !first.has_same_limits(rule) {
-            clash = Some(rule.name().to_owned());
+        for member in rule.members() {
+            let first = known
+                .entry(member.name().to_owned())
+                .or_insert_with(|| member.clone());
+            if mistake.is_ok() {
+                mistake = member.check().and_then(|()| same_limits(first, member));
+            }
         }
     });
-    match clash {
-        None => Ok(()),
-        Some(name) => Err(ConfigError::new(format!(
-            "two rules named {name:?} have different limits; give one of them another name, or use clones of one rule"
-        ))),
+    mistake
+}
+
+fn same_limits(first: &RateLimitRule, other: &RateLimitRule) -> Result<(), ConfigError> {
+    if first.has_same_limits(other) {
+        return Ok(());
     }
+    Err(ConfigError::new(format!(
+        "two rules named {:?} have different limits; give one of them another name, or use clones of one rule",
+        other.name()
+    )))
 }

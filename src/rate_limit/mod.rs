@@ -65,22 +65,35 @@
 //! subject is [`or_reject`](crate::policy::KeyExtractor::or_reject)); `outage` (the backend did not
 //! answer, and the rule's [`Outage`] decided).
 
+mod answer;
+mod asking;
+mod check;
+mod denials;
+mod engine;
+mod explanation;
 mod future;
 mod headers;
 mod layer;
 mod limiter;
 mod outcome;
+mod refunds;
 mod rejection;
 mod rule;
 mod service;
+mod shared;
+mod teller;
 
 use self::outcome::Outcome;
 
 pub use self::{
+    check::{Check, Standing},
+    explanation::{Explanation, Finding, RuleExplanation},
     future::ResponseFuture,
     headers::HeaderStyle,
     layer::RateLimitLayer,
+    limiter::RateLimiter,
+    refunds::Permit,
     rule::{Outage, RateLimitRule},
     service::RateLimit,
 };
-pub use crate::backend::Quota;
+pub use crate::backend::{Ban, Quota, Retry};

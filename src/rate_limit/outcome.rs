@@ -8,6 +8,10 @@ use crate::observe::{self, LayerName};
 pub(super) enum Outcome {
     Allowed,
     Denied,
+    DeniedCached,
+    Banned,
+    ShadowDenied,
+    DenyListed,
     MissingKey,
     Outage,
 }
@@ -22,6 +26,10 @@ impl Outcome {
         match self {
             Self::Allowed => "allowed",
             Self::Denied => "denied",
+            Self::DeniedCached => "denied_cached",
+            Self::Banned => "banned",
+            Self::ShadowDenied => "shadow_denied",
+            Self::DenyListed => "deny_listed",
             Self::MissingKey => "missing_key",
             Self::Outage => "outage",
         }

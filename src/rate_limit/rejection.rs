@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// The limits do not admit it: `quota-exceeded` of draft-ietf-httpapi-ratelimit-headers-11.
-pub(super) fn denied(rule: &RateLimitRule, decision: &Decision) -> Rejection {
-    let limits = rule.limit_names().iter().zip(&decision.limits);
+pub(super) fn denied(rule: &RateLimitRule, names: &[Arc<str>], decision: &Decision) -> Rejection {
+    let limits = names.iter().zip(&decision.limits);
     let violated: Vec<&str> = limits
         .filter(|(_, state)| state.retry != Retry::Now)
         .map(|(name, _)| &**name)
@@ -31,6 +31,28 @@ pub(super) fn denied(rule: &RateLimitRule, decision: &Decision) -> Rejection {
         Retry::Never => rejection.permanent(),
         Retry::Now => rejection,
     }
+}
+
+/// The subject was denied too often: `abnormal-usage-detected` of the same draft.
+pub(super) fn banned(rule: &RateLimitRule, left: Duration) -> Rejection {
+    rejection(
+        rule,
+        StatusCode::TOO_MANY_REQUESTS,
+        GrpcCode::RESOURCE_EXHAUSTED,
+        "Request not satisfied due to detection of abnormal request pattern",
+    )
+    .with_type("https://iana.org/assignments/http-problem-types#abnormal-usage-detected")
+    .with_retry_after(left)
+}
+
+/// The request is on the rule's deny list.
+pub(super) fn deny_listed(rule: &RateLimitRule) -> Rejection {
+    rejection(
+        rule,
+        StatusCode::FORBIDDEN,
+        GrpcCode::PERMISSION_DENIED,
+        "Forbidden",
+    )
 }
 
 /// The backend does not answer, and the rule denies while it does not.
@@ -84,6 +106,7 @@ mod tests {
         let limits = retries.map(|retry| LimitState::new(5, 0, retry, None, 0));
         denied(
             &rule,
+            &rule.limits().all().names,
             &Decision::denied(Timestamp::default(), limits.into()),
         )
     }

@@ -10,8 +10,9 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{
-    future::ResponseFuture,
-    limiter::{Admission, Limiter},
+    engine::Admission,
+    future::{ResponseFuture, Waiting},
+    shared::Shared,
 };
 use crate::respond::{ProblemDetails, Respond};
 
@@ -19,15 +20,15 @@ use crate::respond::{ProblemDetails, Respond};
 /// [`RateLimitLayer`](super::RateLimitLayer).
 pub struct RateLimit<S, R = ProblemDetails> {
     inner: S,
-    limiter: Arc<Limiter>,
+    shared: Arc<Shared>,
     respond: Arc<R>,
 }
 
 impl<S, R> RateLimit<S, R> {
-    pub(super) fn new(inner: S, limiter: Arc<Limiter>, respond: Arc<R>) -> Self {
+    pub(super) fn new(inner: S, shared: Arc<Shared>, respond: Arc<R>) -> Self {
         Self {
             inner,
-            limiter,
+            shared,
             respond,
         }
     }
@@ -57,7 +58,7 @@ where
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        match self.limiter.admission(&parts) {
+        match self.shared.admission(&parts) {
             Admission::Pass => {
                 ResponseFuture::passing(self.inner.call(Request::from_parts(parts, body)))
             }
@@ -65,18 +66,20 @@ where
                 drop(self.take_ready());
                 ResponseFuture::answering(rejection.answer(&*self.respond, &parts))
             }
-            Admission::Ask(rule, decision) => {
-                let ready = self.take_ready();
-                let request = Request::from_parts(parts, body);
-                let respond = Arc::clone(&self.respond);
-                ResponseFuture::asking(
-                    decision,
-                    rule,
-                    self.limiter.headers,
-                    ready,
-                    request,
-                    respond,
-                )
+            Admission::Deny(answer) => {
+                drop(self.take_ready());
+                let teller = self.shared.teller(&parts);
+                ResponseFuture::answering(teller.denial(&answer, &*self.respond, &parts))
+            }
+            Admission::Ask(asking) => {
+                let waiting = Waiting {
+                    engine: Arc::clone(&self.shared.engine),
+                    teller: self.shared.teller(&parts),
+                    ready: self.take_ready(),
+                    request: Request::from_parts(parts, body),
+                    respond: Arc::clone(&self.respond),
+                };
+                ResponseFuture::asking(asking, waiting)
             }
         }
     }
@@ -86,7 +89,7 @@ impl<S: Clone, R> Clone for RateLimit<S, R> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            limiter: Arc::clone(&self.limiter),
+            shared: Arc::clone(&self.shared),
             respond: Arc::clone(&self.respond),
         }
     }

@@ -10,6 +10,7 @@ use crate::respond::Respond;
 pub(super) struct Teller {
     style: HeaderStyle,
     /// Whether the request came from a page of another origin, perhaps.
+    #[expect(dead_code, reason = "told by the headers that follow")]
     has_origin: bool,
 }
 

@@ -8,11 +8,11 @@ use std::{fmt, iter, sync::Arc};
 
 use http::{request, response};
 
-pub use self::outage::Outage;
 pub(super) use self::limits::NamedLimits;
+pub use self::outage::Outage;
 use self::{limits::Limits, name::check_name};
 use crate::{
-    backend::Quota,
+    backend::{Ban, Quota, Strikes},
     error::ConfigError,
     policy::{Condition, Policy, Subject},
 };
@@ -55,6 +55,8 @@ struct Shape {
     count_if: Option<Arc<CountIf>>,
     gives_permit: bool,
     is_shadow: bool,
+    strikes: Option<Strikes>,
+    has_overrides: bool,
     outage: Outage,
     and: Vec<RateLimitRule>,
     /// The first mistake in what `with_*` was given.
@@ -103,6 +105,8 @@ impl RateLimitRule {
                 count_if: None,
                 gives_permit: false,
                 is_shadow: false,
+                strikes: None,
+                has_overrides: false,
                 outage: Outage::default(),
                 and: Vec::new(),
                 mistake: None,
@@ -168,8 +172,14 @@ impl RateLimitRule {
         size: impl Fn(&request::Parts) -> Option<u64> + Send + Sync + 'static,
     ) -> Self {
         let full_name = format!("{}.{limit}", self.name());
-        if !self.shape_mut().limits.resize_by(&full_name, Arc::new(size)) {
-            self.note(format!("there is no limit {limit:?} to be dynamic; write the name of one of its quotas"));
+        if !self
+            .shape_mut()
+            .limits
+            .resize_by(&full_name, Arc::new(size))
+        {
+            self.note(format!(
+                "there is no limit {limit:?} to be dynamic; write the name of one of its quotas"
+            ));
         }
         self
     }
@@ -211,6 +221,39 @@ impl RateLimitRule {
     #[must_use]
     pub fn with_permit(mut self) -> Self {
         self.shape_mut().gives_permit = true;
+        self
+    }
+
+    /// Bans a subject that is denied too often: until the ban is over, everything is denied.
+    ///
+    /// Denials of all instances count, in the call that denies. A ban is told as
+    /// `abnormal-usage-detected`, and [`RateLimiter`](super::RateLimiter) imposes and lifts it by hand.
+    ///
+    /// ```
+    /// use tower_stash::{
+    ///     policy::{KeyExtractor as _, peer_ip},
+    ///     rate_limit::{Ban, Quota, RateLimitRule},
+    /// };
+    ///
+    /// let minute = std::time::Duration::from_secs(60);
+    /// let login = RateLimitRule::new("login", peer_ip().or_reject(), [("burst", Quota::per_minute(5))])?
+    ///     .with_ban(Ban::after(20).within(minute).lasting(15 * minute));
+    /// # Ok::<(), tower_stash::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn with_ban(mut self, ban: Ban) -> Self {
+        match Strikes::new((self.name(), "ban"), ban) {
+            Ok(strikes) => self.shape_mut().strikes = Some(strikes),
+            Err(mistake) => self.note(mistake.to_string()),
+        }
+        self
+    }
+
+    /// Lets [`RateLimiter::set_limit`](super::RateLimiter::set_limit) give single subjects another
+    /// limit, which costs the backend one more read for each limit of a request.
+    #[must_use]
+    pub fn with_overrides(mut self) -> Self {
+        self.shape_mut().has_overrides = true;
         self
     }
 
@@ -297,6 +340,14 @@ impl RateLimitRule {
         self.shape.is_shadow
     }
 
+    pub(super) fn strikes(&self) -> Option<Strikes> {
+        self.shape.strikes
+    }
+
+    pub(super) fn has_overrides(&self) -> bool {
+        self.shape.has_overrides
+    }
+
     pub(super) fn outage(&self) -> Outage {
         self.shape.outage
     }
@@ -309,9 +360,10 @@ impl RateLimitRule {
         }
     }
 
-    /// Whether two rules, which share a name, have the same limits.
+    /// Whether two rules, which share a name, have the same limits and the same ban.
     pub(super) fn has_same_limits(&self, other: &Self) -> bool {
         self.shape.limits.all() == other.shape.limits.all()
+            && self.shape.strikes == other.shape.strikes
     }
 
     fn shape_mut(&mut self) -> &mut Shape {
