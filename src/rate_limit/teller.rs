@@ -10,7 +10,6 @@ use crate::respond::Respond;
 pub(super) struct Teller {
     style: HeaderStyle,
     /// Whether the request came from a page of another origin, perhaps.
-    #[expect(dead_code, reason = "told by the headers that follow")]
     has_origin: bool,
 }
 
@@ -32,6 +31,7 @@ impl Teller {
             if let Some(decision) = answer.told() {
                 self.style
                     .append(headers, &answer.question.limits, decision);
+                self.expose(headers);
             }
         }
     }
@@ -45,6 +45,13 @@ impl Teller {
     ) -> Response<B> {
         let mut response = answer.rejection().answer(respond, request);
         self.tell(response.headers_mut(), [answer]);
+        self.expose(response.headers_mut());
         response
+    }
+
+    fn expose(self, headers: &mut HeaderMap) {
+        if self.has_origin {
+            self.style.expose(headers);
+        }
     }
 }

@@ -18,4 +18,5 @@ mod hyper_stack;
 mod observability;
 mod outage;
 mod readiness;
+mod styles;
 mod tonic_stack;

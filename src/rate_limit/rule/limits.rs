@@ -121,7 +121,7 @@ impl Limits {
 }
 
 impl NamedLimits {
-    pub(in crate::rate_limit) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Limit)> {
+    pub(in crate::rate_limit) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Limit)> + Clone {
         self.names.iter().zip(&*self.limits)
     }
 }
