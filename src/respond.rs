@@ -46,6 +46,7 @@ pub struct Rejection {
     problem_type: Cow<'static, str>,
     title: Cow<'static, str>,
     wait: Wait,
+    violated_policies: Vec<Arc<str>>,
     members: Map<String, Value>,
 }
 
@@ -77,6 +78,7 @@ impl Rejection {
             problem_type: Cow::Borrowed("about:blank"),
             title: title.into(),
             wait: Wait::Untold,
+            violated_policies: Vec::new(),
             members: Map::new(),
         }
     }
@@ -97,6 +99,15 @@ impl Rejection {
     pub(crate) fn permanent(mut self) -> Self {
         self.wait = Wait::Forever;
         self.with_member("permanent", true)
+    }
+
+    /// The same problem, because of these limits.
+    pub(crate) fn with_violated_policies(
+        mut self,
+        names: impl IntoIterator<Item = Arc<str>>,
+    ) -> Self {
+        self.violated_policies = names.into_iter().collect();
+        self
     }
 
     /// The same problem with one more member in its description.
@@ -156,13 +167,23 @@ impl Rejection {
         self.wait == Wait::Forever
     }
 
+    /// The limits that deny it, by the names under which `RateLimit-Policy` has them; none if it is
+    /// not a matter of limits.
+    pub fn violated_policies(&self) -> impl Iterator<Item = &str> {
+        self.violated_policies.iter().map(|name| &**name)
+    }
+
     /// The problem as a JSON object (RFC 9457 §3): `type`, `title`, `status`, and the members of its type.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let mut problem = Map::with_capacity(3 + self.members.len());
+        let mut problem = Map::with_capacity(4 + self.members.len());
         problem.insert("type".into(), self.problem_type().into());
         problem.insert("title".into(), self.title().into());
         problem.insert("status".into(), self.status.as_u16().into());
+        if !self.violated_policies.is_empty() {
+            let names: Vec<&str> = self.violated_policies().collect();
+            problem.insert("violated-policies".into(), names.into());
+        }
         problem.extend(self.members.clone());
         problem.into()
     }
@@ -216,6 +237,18 @@ where
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ProblemDetails;
 
+impl ProblemDetails {
+    /// Answers gRPC calls that are denied under this code, as
+    /// [`GrpcStatus::with_denial_code`] does.
+    #[must_use]
+    pub const fn with_denial_code(self, code: GrpcCode) -> DenialCode<Self> {
+        DenialCode {
+            respond: self,
+            code,
+        }
+    }
+}
+
 impl<B: From<Bytes> + Default> Respond<B> for ProblemDetails {
     fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
         if grpc::is_grpc(&request.headers) {
@@ -242,12 +275,70 @@ impl<B: From<Bytes> + Default> Respond<B> for PlainText {
 }
 
 /// Answers with a gRPC status, whatever the request is; for services whose body cannot be made from bytes.
+///
+/// The status says more than its code: when to call again (`grpc-retry-pushback-ms`, for clients
+/// that retry by themselves, and `google.rpc.RetryInfo`), and which limits denied the call
+/// (`google.rpc.QuotaFailure`).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrpcStatus;
 
+impl GrpcStatus {
+    /// Answers denied calls under this code; by default [`GrpcCode::RESOURCE_EXHAUSTED`].
+    ///
+    /// Many clients retry [`GrpcCode::UNAVAILABLE`] by themselves and nothing else. With that code
+    /// they wait as long as `grpc-retry-pushback-ms` says, and come back:
+    ///
+    /// ```
+    /// use tower_stash::respond::{GrpcCode, GrpcStatus};
+    ///
+    /// let respond = GrpcStatus.with_denial_code(GrpcCode::UNAVAILABLE);
+    /// ```
+    ///
+    /// A call that never fits its limit keeps its own code: nobody should retry it.
+    #[must_use]
+    pub const fn with_denial_code(self, code: GrpcCode) -> DenialCode<Self> {
+        DenialCode {
+            respond: self,
+            code,
+        }
+    }
+}
+
 impl<B: Default> Respond<B> for GrpcStatus {
     fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
-        grpc::trailers_only(&request.headers, rejection.grpc_code(), rejection.title())
+        grpc::trailers_only(&request.headers, rejection.grpc_code(), rejection)
+    }
+}
+
+/// Answers gRPC calls that are denied under another code; see [`GrpcStatus::with_denial_code`].
+#[derive(Clone, Copy, Debug)]
+pub struct DenialCode<R> {
+    respond: R,
+    code: GrpcCode,
+}
+
+impl<R> DenialCode<R> {
+    fn code(&self, rejection: &Rejection) -> GrpcCode {
+        let code = rejection.grpc_code();
+        if code == GrpcCode::RESOURCE_EXHAUSTED && !rejection.is_permanent() {
+            return self.code;
+        }
+        code
+    }
+}
+
+impl<B: Default> Respond<B> for DenialCode<GrpcStatus> {
+    fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
+        grpc::trailers_only(&request.headers, self.code(rejection), rejection)
+    }
+}
+
+impl<B: From<Bytes> + Default> Respond<B> for DenialCode<ProblemDetails> {
+    fn respond(&self, rejection: &Rejection, request: &Parts) -> Response<B> {
+        if grpc::is_grpc(&request.headers) {
+            return grpc::trailers_only(&request.headers, self.code(rejection), rejection);
+        }
+        self.respond.respond(rejection, request)
     }
 }
 

@@ -11,13 +11,8 @@ use crate::{
     respond::{GrpcCode, Rejection},
 };
 
-/// The limits do not admit it: `quota-exceeded` of draft-ietf-httpapi-ratelimit-headers-11.
+/// The limits do not admit it: `quota-exceeded` of draft-ietf-httpapi-ratelimit-headers-11 §5.1.
 pub(super) fn denied(rule: &RateLimitRule, names: &[Arc<str>], decision: &Decision) -> Rejection {
-    let limits = names.iter().zip(&decision.limits);
-    let violated: Vec<&str> = limits
-        .filter(|(_, state)| state.retry != Retry::Now)
-        .map(|(name, _)| &**name)
-        .collect();
     let rejection = rejection(
         rule,
         StatusCode::TOO_MANY_REQUESTS,
@@ -25,7 +20,7 @@ pub(super) fn denied(rule: &RateLimitRule, names: &[Arc<str>], decision: &Decisi
         "Request cannot be satisfied as assigned quota has been exceeded",
     )
     .with_type("https://iana.org/assignments/http-problem-types#quota-exceeded")
-    .with_member("violated-policies", violated);
+    .with_violated_policies(violated(names, decision));
     match decision.retry() {
         Retry::After(wait) => rejection.with_retry_after(wait),
         Retry::Never => rejection.permanent(),
@@ -33,7 +28,8 @@ pub(super) fn denied(rule: &RateLimitRule, names: &[Arc<str>], decision: &Decisi
     }
 }
 
-/// The subject was denied too often: `abnormal-usage-detected` of the same draft.
+/// The subject was denied so often that it is banned for this much longer: `abnormal-usage-detected`
+/// of draft-ietf-httpapi-ratelimit-headers-11 §5.3.
 pub(super) fn banned(rule: &RateLimitRule, left: Duration) -> Rejection {
     rejection(
         rule,
@@ -55,7 +51,8 @@ pub(super) fn deny_listed(rule: &RateLimitRule) -> Rejection {
     )
 }
 
-/// The backend does not answer, and the rule denies while it does not.
+/// The backend does not answer, and the rule denies while it does not:
+/// `temporary-reduced-capacity` of draft-ietf-httpapi-ratelimit-headers-11 §5.2.
 pub(super) fn outage(rule: &RateLimitRule) -> Rejection {
     rejection(
         rule,
@@ -81,6 +78,14 @@ pub(super) fn missing_key(rule: &RateLimitRule) -> Rejection {
     )
 }
 
+/// The names of the limits that deny it.
+fn violated(names: &[Arc<str>], decision: &Decision) -> impl Iterator<Item = Arc<str>> {
+    let limits = names.iter().zip(&decision.limits);
+    limits
+        .filter(|(_, state)| state.retry != Retry::Now)
+        .map(|(name, _)| Arc::clone(name))
+}
+
 fn rejection(
     rule: &RateLimitRule,
     status: StatusCode,
@@ -100,10 +105,14 @@ mod tests {
         policy::{KeyExtractor as _, peer_ip},
     };
 
-    fn denied_with(retries: [Retry; 2]) -> Rejection {
+    fn rule() -> RateLimitRule {
         let quotas = [("a", Quota::per_minute(5)), ("b", Quota::per_hour(5))];
-        let rule = RateLimitRule::new("rule", peer_ip().or_shared(), quotas).unwrap();
+        RateLimitRule::new("rule", peer_ip().or_shared(), quotas).unwrap()
+    }
+
+    fn denied_with(retries: [Retry; 2]) -> Rejection {
         let limits = retries.map(|retry| LimitState::new(5, 0, retry, None, 0));
+        let rule = rule();
         denied(
             &rule,
             &rule.limits().all().names,
@@ -128,6 +137,43 @@ mod tests {
         assert_eq!(
             rejection.to_json()["violated-policies"],
             serde_json::json!(["rule.a"])
+        );
+    }
+
+    #[test]
+    fn a_ban_is_abnormal_usage_and_ends_with_its_rest() {
+        let rejection = banned(&rule(), Duration::from_millis(1_500));
+        assert_eq!(rejection.retry_after(), Some(Duration::from_millis(1_500)));
+        assert_eq!(
+            rejection.to_json(),
+            serde_json::json!({
+                "type": "https://iana.org/assignments/http-problem-types#abnormal-usage-detected",
+                "title": "Request not satisfied due to detection of abnormal request pattern",
+                "status": 429,
+            })
+        );
+    }
+
+    #[test]
+    fn who_is_on_a_deny_list_is_forbidden_and_told_no_more() {
+        let rejection = deny_listed(&rule());
+        assert_eq!(rejection.grpc_code(), GrpcCode::PERMISSION_DENIED);
+        assert_eq!(rejection.retry_after(), None);
+        assert_eq!(
+            rejection.to_json(),
+            serde_json::json!({"type": "about:blank", "title": "Forbidden", "status": 403})
+        );
+    }
+
+    #[test]
+    fn an_outage_is_reduced_capacity_for_a_second() {
+        let rejection = outage(&rule());
+        assert_eq!(rejection.retry_after(), Some(Duration::from_secs(1)));
+        assert_eq!(rejection.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(rejection.grpc_code(), GrpcCode::UNAVAILABLE);
+        assert_eq!(
+            rejection.problem_type(),
+            "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
         );
     }
 }

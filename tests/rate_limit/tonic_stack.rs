@@ -9,17 +9,25 @@ use tonic::{
     transport::{Channel, Endpoint, Server, server::TcpIncoming},
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_types::StatusExt as _;
 use tower_stash::{
     backend::MemoryBackend,
     policy::{KeyExtractor as _, Routes, header},
     rate_limit::{Quota, RateLimitLayer, RateLimitRule},
-    respond::GrpcStatus,
+    respond::{GrpcCode, GrpcStatus, Respond},
 };
 
 async fn limited_health_service(policy: Routes<RateLimitRule>) -> HealthClient<Channel> {
+    limited_health_service_that_says(policy, GrpcStatus).await
+}
+
+async fn limited_health_service_that_says(
+    policy: Routes<RateLimitRule>,
+    respond: impl Respond<tonic::body::Body> + Clone,
+) -> HealthClient<Channel> {
     let layer = RateLimitLayer::new(MemoryBackend::new(), policy)
         .expect("a valid layer")
-        .with_respond(GrpcStatus);
+        .with_respond(respond);
     let (_, health) = tonic_health::server::health_reporter();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -93,6 +101,59 @@ async fn a_denied_call_is_resource_exhausted_with_a_push_back() {
         .check(check(Some("other")))
         .await
         .expect("another key has its own limit");
+}
+
+#[tokio::test]
+async fn a_denied_call_says_in_details_which_limit_and_until_when() {
+    let policy = Routes::new().grpc("/grpc.health.v1.Health/Check", rule(1));
+    let mut client = limited_health_service(policy).await;
+    client
+        .check(check(Some("k")))
+        .await
+        .expect("within the limit");
+    let status = client
+        .check(check(Some("k")))
+        .await
+        .expect_err("above the limit");
+
+    let retry = status.get_details_retry_info().expect("a RetryInfo");
+    let delay = retry.retry_delay.expect("a delay");
+    assert!(
+        (Duration::from_secs(59)..=Duration::from_secs(60)).contains(&delay),
+        "{delay:?}"
+    );
+    let failure = status.get_details_quota_failure().expect("a QuotaFailure");
+    let violations: Vec<_> = failure
+        .violations
+        .iter()
+        .map(|violation| (&*violation.subject, &*violation.description))
+        .collect();
+    assert_eq!(violations, [("check.minute", status.message())]);
+}
+
+#[tokio::test]
+async fn a_denied_call_has_the_code_that_clients_retry_if_so_asked() {
+    let policy = Routes::new().grpc("/grpc.health.v1.Health/Check", rule(1));
+    let respond = GrpcStatus.with_denial_code(GrpcCode::UNAVAILABLE);
+    let mut client = limited_health_service_that_says(policy, respond).await;
+    client
+        .check(check(Some("k")))
+        .await
+        .expect("within the limit");
+    let denied = client
+        .check(check(Some("k")))
+        .await
+        .expect_err("above the limit");
+    assert_eq!(denied.code(), Code::Unavailable);
+    assert!(denied.metadata().contains_key("grpc-retry-pushback-ms"));
+    assert!(denied.get_details_retry_info().is_some());
+
+    let nameless = client
+        .check(check(None))
+        .await
+        .expect_err("there is no key");
+    assert_eq!(nameless.code(), Code::InvalidArgument);
+    assert!(nameless.details().is_empty());
 }
 
 #[tokio::test]

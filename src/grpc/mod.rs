@@ -3,30 +3,16 @@
 //! An answer of ours is "trailers-only": HTTP 200 whose headers carry the status and whose body has
 //! ended (gRPC over HTTP/2, "Responses").
 
+mod code;
+mod details;
+
 use std::{fmt::Write as _, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 
-/// A gRPC status code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct GrpcCode(u8);
-
-impl GrpcCode {
-    /// The client sent something wrong: 3.
-    pub const INVALID_ARGUMENT: Self = Self(3);
-    /// The client may not do this: 7.
-    pub const PERMISSION_DENIED: Self = Self(7);
-    /// The client has used up what it may: 8.
-    pub const RESOURCE_EXHAUSTED: Self = Self(8);
-    /// The service cannot answer now: 14.
-    pub const UNAVAILABLE: Self = Self(14);
-
-    /// The code's number, 0 to 16.
-    #[must_use]
-    pub const fn as_u8(self) -> u8 {
-        self.0
-    }
-}
+pub use self::code::GrpcCode;
+use self::details::Details;
+use crate::respond::Rejection;
 
 /// Whether a request with these headers wants a gRPC answer (gRPC over HTTP/2, "Content-Type"): its content type is `application/grpc`,
 /// alone or followed by a `+` or `-` suffix or parameters.
@@ -41,11 +27,11 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
         && matches!(suffix.first(), None | Some(b'+' | b'-' | b';' | b' '))
 }
 
-/// A trailers-only answer to a call with these headers.
+/// A trailers-only answer to a call with these headers, under this code.
 pub(crate) fn trailers_only<B: Default>(
     call: &HeaderMap,
     code: GrpcCode,
-    message: &str,
+    rejection: &Rejection,
 ) -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = StatusCode::OK;
@@ -55,9 +41,17 @@ pub(crate) fn trailers_only<B: Default>(
         CONTENT_TYPE,
         content_type.unwrap_or(HeaderValue::from_static("application/grpc")),
     );
-    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(code.0)));
-    if let Ok(message) = HeaderValue::try_from(percent_encoded(message)) {
+    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(code.as_u8())));
+    if let Ok(message) = HeaderValue::try_from(percent_encoded(rejection.title())) {
         headers.insert(GRPC_MESSAGE, message);
+    }
+    let details = Details {
+        retry_after: rejection.retry_after(),
+        exceeded: rejection.violated_policies(),
+        message: rejection.title(),
+    };
+    if let Some(details) = details.into_header(code) {
+        headers.insert(GRPC_STATUS_DETAILS, details);
     }
     response
 }
@@ -86,6 +80,7 @@ fn percent_encoded(message: &str) -> String {
 const GRPC: &[u8] = b"application/grpc";
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 const GRPC_RETRY_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 #[cfg(test)]
