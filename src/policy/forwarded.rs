@@ -38,14 +38,15 @@ pub(super) fn address(node: &[u8]) -> Option<IpAddr> {
             None => port.is_empty(),
         };
         has_port.then(|| ipv6(host))??.into()
+    } else if let Ok(v4) = node.parse::<Ipv4Addr>() {
+        v4.into()
     } else if let Some(ip) = ipv6(node) {
         ip.into()
     } else {
-        let host = match node.split_once(':') {
-            Some((host, port)) => is_port(port).then_some(host)?,
-            None => node,
-        };
-        host.parse::<Ipv4Addr>().ok()?.into()
+        let (host, port) = node.split_once(':')?;
+        is_port(port)
+            .then(|| host.parse::<Ipv4Addr>().ok())??
+            .into()
     };
     Some(unmapped(ip))
 }

@@ -6,6 +6,8 @@ use std::cmp::Reverse;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
     segments: Box<[Segment]>,
+    /// How a path begins that it covers, where nothing in the path needs decoding or tidying.
+    beginning: Box<[u8]>,
 }
 
 /// What stands between two slashes; literal text is percent-decoded.
@@ -25,6 +27,8 @@ enum Segment {
 /// A path in one of the forms in which something may read it on its way to a handler.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum PathForm<'a> {
+    /// As everybody reads it, which spares comparing it in each form.
+    Simple(&'a str),
     /// As axum's router reads it, byte for byte.
     Plain(&'a str),
     /// As a handler gets it: divided where axum's router divides it, then percent-decoded.
@@ -34,21 +38,62 @@ pub(super) enum PathForm<'a> {
     /// As a lenient reader does: besides, an encoded slash divides.
     Lenient(&'a str),
     /// Not a path but the pattern of the route that axum chose.
-    Route(&'a str),
+    Route(AxumRoute<'a>),
 }
 
 impl<'a> PathForm<'a> {
-    /// The lenient form of a path where it differs from the decoded one.
-    pub(super) fn lenient(path: &'a str) -> Option<Self> {
-        let untidy =
-            path.ends_with('/') || path.contains('%') || path.contains("//") || path.contains("/.");
-        untidy.then_some(Self::Lenient(path))
+    /// The path as the handler behind axum's router gets it.
+    pub(super) fn decoded(path: &'a str) -> Self {
+        if is_simple(path) {
+            Self::Simple(path)
+        } else {
+            Self::Decoded(path)
+        }
     }
 
-    /// The tidy form of a path where it differs from the decoded and the lenient one.
-    pub(super) fn tidy(path: &'a str) -> Option<Self> {
+    /// All forms of a path that differ.
+    pub(super) fn all(path: &'a str) -> [Option<Self>; 3] {
+        if is_simple(path) {
+            return [Some(Self::Simple(path)), None, None];
+        }
         let divides = path.contains("%2F") || path.contains("%2f");
-        divides.then_some(Self::Tidy(path))
+        [
+            Some(Self::Decoded(path)),
+            divides.then_some(Self::Tidy(path)),
+            Some(Self::Lenient(path)),
+        ]
+    }
+}
+
+/// The pattern of a route of axum's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AxumRoute<'a> {
+    pattern: &'a str,
+    is_simple: bool,
+}
+
+impl<'a> AxumRoute<'a> {
+    pub(super) fn new(pattern: &'a str) -> Self {
+        Self {
+            pattern,
+            is_simple: is_simple(pattern),
+        }
+    }
+
+    /// Whether `{*name}` is in it.
+    pub(super) fn takes_rest(self) -> bool {
+        self.pattern.contains("{*")
+    }
+
+    fn may_begin_with(self, beginning: &[u8]) -> bool {
+        !self.is_simple || self.pattern.as_bytes().starts_with(beginning)
+    }
+
+    /// Its segments, as [`Pattern::parse`] divides a pattern.
+    fn segments(self) -> impl Iterator<Item = &'a str> {
+        self.pattern
+            .split('/')
+            .filter(|segment| !segment.is_empty())
     }
 }
 
@@ -74,6 +119,7 @@ impl Pattern {
             );
         }
         Ok(Self {
+            beginning: beginning(&segments),
             segments: segments.into(),
         })
     }
@@ -81,8 +127,17 @@ impl Pattern {
     /// Whether this pattern covers a path in this form.
     pub(super) fn covers(&self, form: PathForm<'_>) -> bool {
         match form {
+            PathForm::Simple(path) => {
+                path.as_bytes().starts_with(&self.beginning)
+                    && self.covers_segments(
+                        split(path),
+                        Segment::covers_raw,
+                        Segment::takes_nothing,
+                    )
+            }
             PathForm::Plain(path) => {
-                self.covers_segments(split(path), Segment::covers_plain, |_| false)
+                path.as_bytes().starts_with(&self.beginning)
+                    && self.covers_segments(split(path), Segment::covers_plain, |_| false)
             }
             PathForm::Decoded(path) => {
                 self.covers_segments(split(path), Segment::covers_decoded, Segment::takes_nothing)
@@ -98,18 +153,24 @@ impl Pattern {
                     .filter(|segment| !is_nothing(segment));
                 self.covers_segments(segments, Segment::covers_decoded, Segment::takes_nothing)
             }
-            PathForm::Route(route) => self.covers_segments(
-                route_segments(route),
-                Segment::covers_route,
-                Segment::takes_nothing,
-            ),
+            PathForm::Route(route) => {
+                route.may_begin_with(&self.beginning)
+                    && self.covers_segments(
+                        route.segments(),
+                        Segment::covers_route,
+                        Segment::takes_nothing,
+                    )
+            }
         }
     }
 
     /// Whether this is the pattern of a route of axum's without `{*name}`, whatever its parameters
     /// are called.
-    pub(super) fn is_route(&self, route: &str) -> bool {
-        let mut segments = route_segments(route);
+    pub(super) fn is_route(&self, route: AxumRoute<'_>) -> bool {
+        if !route.may_begin_with(&self.beginning) {
+            return false;
+        }
+        let mut segments = route.segments();
         let same = |own: &Segment| segments.next().is_some_and(|segment| own.is_route(segment));
         self.segments.iter().all(same) && segments.next().is_none()
     }
@@ -205,7 +266,18 @@ impl Segment {
     /// something, and a parameter may be empty in the middle of a path, not at its end.
     fn covers_plain(&self, segment: &str, is_last: bool) -> bool {
         let takes_nothing = self.is_rest() && is_last && segment.len() == self.prefix().len();
-        !takes_nothing && self.covers(segment.bytes(), is_last)
+        !takes_nothing && self.covers_raw(segment, is_last)
+    }
+
+    fn covers_raw(&self, segment: &str, is_last: bool) -> bool {
+        let Some(left) = segment.as_bytes().strip_prefix(self.prefix()) else {
+            return false;
+        };
+        match self {
+            Self::Literal(_) => left.is_empty(),
+            Self::Parameter { .. } => !is_last || !left.is_empty(),
+            Self::Rest { .. } => true,
+        }
     }
 
     fn covers_decoded(&self, segment: &str, is_last: bool) -> bool {
@@ -245,6 +317,10 @@ impl Segment {
         }
     }
 
+    fn is_literal(&self) -> bool {
+        matches!(self, Self::Literal(_))
+    }
+
     fn is_rest(&self) -> bool {
         matches!(self, Self::Rest { .. })
     }
@@ -276,9 +352,38 @@ fn split(path: &str) -> impl Iterator<Item = &str> {
     segments.skip(usize::from(relative.is_empty()))
 }
 
-/// The segments of a pattern of axum's, as [`Pattern::parse`] divides one.
-fn route_segments(route: &str) -> impl Iterator<Item = &str> {
-    route.split('/').filter(|segment| !segment.is_empty())
+/// Whether a path has nothing to decode, and neither empty segments nor such as begin with a dot, so
+/// that all who read it see the same.
+fn is_simple(path: &str) -> bool {
+    let mut before = b'/';
+    for (at, byte) in path.bytes().enumerate() {
+        let is_plain = match byte {
+            b'/' => before != b'/' || at == 0,
+            b'.' => before != b'/',
+            _ => byte != b'%',
+        };
+        if !is_plain {
+            return false;
+        }
+        before = byte;
+    }
+    path.starts_with('/') && before != b'/'
+}
+
+/// The literal text that a pattern begins with.
+fn beginning(segments: &[Segment]) -> Box<[u8]> {
+    let parameter = segments.iter().position(|segment| !segment.is_literal());
+    let mut beginning = Vec::new();
+    for segment in segments
+        .iter()
+        .take(parameter.map_or(segments.len(), |at| at + 1))
+    {
+        if !segment.prefix().is_empty() {
+            beginning.push(b'/');
+            beginning.extend_from_slice(segment.prefix());
+        }
+    }
+    beginning.into()
 }
 
 /// The bytes that percent-encoded text stands for; a `%` that begins no escape stands for itself.
@@ -318,8 +423,8 @@ mod tests {
 
     fn covers(text: &str, path: &str) -> bool {
         let pattern = pattern(text);
-        pattern.covers(PathForm::Decoded(path))
-            || PathForm::lenient(path).is_some_and(|form| pattern.covers(form))
+        let mut forms = PathForm::all(path).into_iter().flatten();
+        forms.any(|form| pattern.covers(form))
     }
 
     fn advice(text: &str) -> String {
@@ -386,7 +491,7 @@ mod tests {
 
     #[test]
     fn a_route_is_covered_by_a_pattern_as_wide() {
-        let covers = |text, route| pattern(text).covers(PathForm::Route(route));
+        let covers = |text, route| pattern(text).covers(PathForm::Route(AxumRoute::new(route)));
         assert!(covers("/users/{id}", "/users/{user_id}"));
         assert!(covers("/api/{*rest}", "/api/users/{id}"));
         assert!(covers("/api/{*rest}", "/api/{*path}"));
@@ -396,7 +501,7 @@ mod tests {
 
     #[test]
     fn a_route_is_known_by_its_shape() {
-        let is = |text, route| pattern(text).is_route(route);
+        let is = |text, route| pattern(text).is_route(AxumRoute::new(route));
         assert!(is("/users/{id}", "/users/{user_id}"));
         assert!(is("/users/{id}/", "/users/{id}"));
         assert!(is("/users/{id}", "/users/{id}/"));
@@ -464,14 +569,35 @@ mod tests {
             prop_assert_eq!(router.at(&path).ok().map(|theirs| theirs.value), ours);
         }
 
+        /// The short cut decides as the long way does.
+        #[test]
+        fn a_simple_path_is_covered_as_in_every_other_form(
+            text in some_pattern(), path in "(/[ab.%]{0,2}){0,4}",
+        ) {
+            let pattern = pattern(&text);
+            if is_simple(&path) {
+                let covered = pattern.covers(PathForm::Simple(&path));
+                for form in [PathForm::Decoded(&path), PathForm::Tidy(&path), PathForm::Lenient(&path)] {
+                    prop_assert_eq!(pattern.covers(form), covered, "{:?}", form);
+                }
+            }
+            for route in [path.replace('%', "{x}"), path.replace('%', "{*x}"), path] {
+                let short = AxumRoute::new(&route);
+                let long = AxumRoute { is_simple: false, ..short };
+                let covered = pattern.covers(PathForm::Route(long));
+                prop_assert_eq!(pattern.covers(PathForm::Route(short)), covered);
+                prop_assert_eq!(pattern.is_route(short), pattern.is_route(long));
+            }
+        }
+
         #[test]
         fn no_spelling_of_a_path_panics(text in "[/{}*:%a.]{0,12}", path in "\\PC{0,24}") {
             if let Ok(pattern) = Pattern::parse(&text) {
                 pattern.covers(PathForm::Plain(&path));
                 pattern.covers(PathForm::Decoded(&path));
                 pattern.covers(PathForm::Lenient(&path));
-                pattern.covers(PathForm::Route(&path));
-                pattern.is_route(&path);
+                pattern.covers(PathForm::Route(AxumRoute::new(&path)));
+                pattern.is_route(AxumRoute::new(&path));
             }
         }
     }

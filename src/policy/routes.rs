@@ -4,7 +4,7 @@ use http::{Method, request::Parts};
 
 use super::{
     Policy,
-    pattern::{PathForm, Pattern},
+    pattern::{AxumRoute, PathForm, Pattern},
 };
 use crate::error::ConfigError;
 
@@ -221,8 +221,8 @@ impl<R: Clone + Send + Sync + 'static> Policy<R> for Routes<R> {
         let forms = self.path_forms(parts);
         self.routes_for(&parts.method)
             .find(|route| {
-                let mut forms = forms.into_iter().flatten();
-                forms.any(|form| route.pattern.covers(form))
+                let mut forms = forms.iter().flatten();
+                forms.any(|form| route.pattern.covers(*form))
             })
             .map(|route| route.rule.clone())
     }
@@ -252,10 +252,10 @@ impl<R> Routes<R> {
     fn path_forms<'a>(&self, parts: &'a Parts) -> [Option<PathForm<'a>>; 7] {
         let asked = asked_path(parts);
         let rewritten = rewritten_path(parts, asked);
-        let Some(route) = matched_route(parts) else {
+        let Some(route) = matched_route(parts).map(AxumRoute::new) else {
             return lenient_forms(asked, rewritten, None);
         };
-        if route.contains("{*") {
+        if route.takes_rest() {
             return lenient_forms(asked, rewritten, Some(route));
         }
         let has_own_rule = self
@@ -264,7 +264,7 @@ impl<R> Routes<R> {
         let form = if has_own_rule {
             PathForm::Plain
         } else {
-            PathForm::Decoded
+            PathForm::decoded
         };
         let route = Some(PathForm::Route(route));
         [
@@ -286,17 +286,11 @@ impl<R> Routes<R> {
 fn lenient_forms<'a>(
     asked: &'a str,
     rewritten: Option<&'a str>,
-    route: Option<&'a str>,
+    route: Option<AxumRoute<'a>>,
 ) -> [Option<PathForm<'a>>; 7] {
-    [
-        Some(PathForm::Decoded(asked)),
-        PathForm::tidy(asked),
-        PathForm::lenient(asked),
-        rewritten.map(PathForm::Decoded),
-        rewritten.and_then(PathForm::tidy),
-        rewritten.and_then(PathForm::lenient),
-        route.map(PathForm::Route),
-    ]
+    let [a, b, c] = PathForm::all(asked);
+    let [d, e, f] = rewritten.map_or([None; 3], PathForm::all);
+    [a, b, c, d, e, f, route.map(PathForm::Route)]
 }
 
 impl<R> Route<R> {
