@@ -141,12 +141,13 @@ impl Engine {
     pub(super) fn question(
         &self,
         rule: &RateLimitRule,
+        limits: NamedLimits,
         subject: &SubjectId,
         cost: u64,
     ) -> Question {
         let mut parts = KeyParts::new();
         subject.append_to_key(&mut parts);
-        Question::new(rule, rule.limits().all().clone(), self.key(&parts), cost)
+        Question::new(rule, limits, self.key(&parts), cost)
     }
 
     fn key(&self, subject: &KeyParts) -> Key {

@@ -6,6 +6,7 @@ use super::{
     Check, RateLimitRule,
     asking::Verdict,
     engine::{Admission, Engine, Question, Questions},
+    rule::NamedLimits,
 };
 use crate::{
     backend::{BackendError, Call, Decision, Quotas, Take},
@@ -49,6 +50,7 @@ use crate::{
 #[derive(Clone)]
 pub struct RateLimiter {
     engine: Arc<Engine>,
+    limits: NamedLimits,
     rule: RateLimitRule,
 }
 
@@ -64,7 +66,11 @@ impl RateLimiter {
     }
 
     pub(super) fn of(engine: Arc<Engine>, rule: RateLimitRule) -> Self {
-        Self { engine, rule }
+        Self {
+            engine,
+            limits: rule.limits().all().clone(),
+            rule,
+        }
     }
 
     /// Derives the names of counters from this secret; see
@@ -73,6 +79,17 @@ impl RateLimiter {
     pub fn with_key_secret(mut self, secret: impl AsRef<[u8]>) -> Self {
         Arc::make_mut(&mut self.engine).set_key_secret(secret.as_ref());
         self
+    }
+
+    /// The same, with this size of a [dynamic limit](RateLimitRule::with_dynamic_limit), which without
+    /// a request is at its most.
+    ///
+    /// # Errors
+    ///
+    /// The rule has no limit of this name.
+    pub fn with_limit(mut self, limit: &str, size: u64) -> Result<Self, ConfigError> {
+        self.limits = self.limits.resized(self.rule.name(), limit, size)?;
+        Ok(self)
     }
 
     /// Takes this cost from all limits of the subject, or from none.
@@ -147,7 +164,8 @@ impl RateLimiter {
     }
 
     fn question(&self, subject: &SubjectId, cost: u64) -> Question {
-        self.engine.question(&self.rule, subject, cost)
+        self.engine
+            .question(&self.rule, self.limits.clone(), subject, cost)
     }
 
     fn acquire(&self, question: &Question) -> Call<Decision> {

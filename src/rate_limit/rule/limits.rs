@@ -121,6 +121,33 @@ impl Limits {
 }
 
 impl NamedLimits {
+    /// The same, but for the size of one limit of the rule with this name.
+    pub(in crate::rate_limit) fn resized(
+        &self,
+        rule: &str,
+        name: &str,
+        size: u64,
+    ) -> Result<Self, ConfigError> {
+        let full_name = format!("{rule}.{name}");
+        if !self.names.iter().any(|name| **name == *full_name) {
+            return Err(ConfigError::new(format!(
+                "rule {rule:?} has no limit {name:?}; write the name of one of its quotas"
+            )));
+        }
+        let resize = |(name, limit): (&Arc<str>, &Limit)| {
+            if **name == *full_name {
+                limit.resized(size)
+            } else {
+                *limit
+            }
+        };
+        Ok(Self {
+            names: Arc::clone(&self.names),
+            limits: self.iter().map(resize).collect(),
+            policy_header: None,
+        })
+    }
+
     pub(in crate::rate_limit) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Limit)> + Clone {
         self.names.iter().zip(&*self.limits)
     }
