@@ -63,14 +63,14 @@ fn counter() -> Stage {
 }
 
 fn log(hits: u64) -> Stage {
-    stage(&[Quota::sliding(10_000, HOUR)], hits)
+    stage(&[Quota::log(10_000, HOUR)], hits)
 }
 
 fn three_limits() -> Stage {
     let quotas = [
         Quota::fixed(PLENTY, HOUR),
         Quota::counter(PLENTY, HOUR),
-        Quota::sliding(10_000, HOUR),
+        Quota::log(10_000, HOUR),
     ];
     stage(&quotas, 10)
 }

@@ -60,7 +60,7 @@ fn cases() -> [(&'static str, Quotas); 7] {
     let fixed = Quota::fixed(plenty, window);
     let counter = Quota::counter(plenty, window);
     // Its window is so short that the log stays short, too.
-    let sliding = Quota::sliding(10_000, Duration::from_millis(1));
+    let sliding = Quota::log(10_000, Duration::from_millis(1));
     [
         (UNMATCHED, vec![("a", fixed)]),
         ("fixed", vec![("a", fixed)]),

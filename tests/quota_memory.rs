@@ -91,16 +91,26 @@ proptest! {
             while acquire().await.admitted {}
             memory.clock.set(memory.clock.now() - Duration::from_millis(back));
 
-            let longest = match quota.algorithm() {
-                Algorithm::Counter => 3 * quota.window(),
-                _ => 2 * quota.window(),
+            let millisecond = Duration::from_millis(1);
+            let (longest, unit) = match quota.algorithm() {
+                Algorithm::Counter => (3 * quota.window(), millisecond),
+                // A bucket more than the window has, and each is rounded up.
+                Algorithm::Buckets { buckets } => {
+                    (2 * quota.window() + quota.window() / buckets + (buckets + 1) * millisecond, millisecond)
+                }
+                Algorithm::TokenBucket { burst } => {
+                    let filling = quota.window().as_micros().div_ceil(quota.limit().into()) * u128::from(burst);
+                    let filling = Duration::from_micros(u64::try_from(filling).expect("a short time"));
+                    (2 * filling, Duration::from_micros(1))
+                }
+                _ => (2 * quota.window(), millisecond),
             };
             let decision = acquire().await;
             if let Retry::After(wait) = decision.retry() {
                 prop_assert!(wait <= longest, "told to wait {:?}", wait);
-                memory.clock.advance(wait.saturating_sub(Duration::from_millis(1)));
+                memory.clock.advance(wait.saturating_sub(unit));
                 prop_assert!(!acquire().await.admitted, "a shorter wait was enough");
-                memory.clock.advance(Duration::from_millis(1));
+                memory.clock.advance(unit);
                 prop_assert!(acquire().await.admitted, "the wait was not enough");
             } else {
                 prop_assert!(decision.admitted);
@@ -110,7 +120,7 @@ proptest! {
             while acquire().await.admitted {
                 more += u64::from(quota.weight());
             }
-            prop_assert!(more <= quota.limit());
+            prop_assert!(more <= quota.capacity());
             Ok(())
         })?;
     }

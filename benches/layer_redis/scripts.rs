@@ -55,13 +55,23 @@ pub(crate) async fn measure(server: &Server, app: &App, rounds: usize) -> Result
         .collect())
 }
 
-fn cases() -> [(&'static str, &'static str, Vec<Quota>); 7] {
+fn cases() -> [(&'static str, &'static str, Vec<Quota>); 9] {
     let hour = Duration::from_secs(3_600);
     let fixed = |minutes: u64| Quota::fixed(1_000_000, Duration::from_secs(60 * minutes));
     [
         ("fixed", "3", vec![fixed(60)]),
         ("counter", "3", vec![Quota::counter(1_000_000, hour)]),
-        ("log, not full", "4", vec![Quota::sliding(10_000, hour)]),
+        (
+            "token bucket",
+            "3",
+            vec![Quota::token_bucket(1_000_000, hour)],
+        ),
+        (
+            "10 buckets",
+            "10",
+            vec![Quota::buckets(1_000_000, hour, 10)],
+        ),
+        ("log, not full", "4", vec![Quota::log(10_000, hour)]),
         (
             "log, denied at 100 hits",
             "4",
@@ -71,7 +81,7 @@ fn cases() -> [(&'static str, &'static str, Vec<Quota>); 7] {
         (
             "log, in the steady state",
             "4",
-            vec![Quota::sliding(10_000, Duration::from_millis(50))],
+            vec![Quota::log(10_000, Duration::from_millis(50))],
         ),
         (
             "three fixed limits",
@@ -84,7 +94,7 @@ fn cases() -> [(&'static str, &'static str, Vec<Quota>); 7] {
             vec![
                 fixed(60),
                 Quota::counter(1_000_000, hour),
-                Quota::sliding(10_000, hour),
+                Quota::log(10_000, hour),
             ],
         ),
     ]

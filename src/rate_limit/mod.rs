@@ -96,4 +96,4 @@ pub use self::{
     rule::{Outage, RateLimitRule},
     service::RateLimit,
 };
-pub use crate::backend::{Ban, Quota, Retry};
+pub use crate::backend::{Ban, DAY, HOUR, MINUTE, Quota, Retry, SECOND};

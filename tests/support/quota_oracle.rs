@@ -41,18 +41,31 @@ pub(crate) struct Step {
 pub(crate) fn quotas() -> impl Strategy<Value = Quota> {
     let window = prop_oneof![Just(60_000_u64), Just(90_001), Just(3_600_000)]
         .prop_map(Duration::from_millis);
-    (0..4_u8, 1..=20_u64, window, 1..=3_u32, 0..60_000_u64).prop_map(
-        |(kind, limit, window, weight, offset)| {
-            let limit = limit.max(u64::from(weight));
-            let quota = match kind {
-                0 => Quota::sliding(limit, window),
-                1 => Quota::counter(limit, window),
-                2 => Quota::fixed(limit, window),
-                _ => Quota::fixed_aligned(limit, window).with_offset(Duration::from_millis(offset)),
-            };
-            quota.with_weight(weight)
+    (0..KINDS, 1..=20_u64, window, 1..=3_u32, 0..60_000_u64).prop_map(
+        |(kind, limit, window, weight, detail)| {
+            quota(kind, limit.max(u64::from(weight)), window, detail).with_weight(weight)
         },
     )
+}
+
+/// How many kinds of [`quota`] there are.
+pub(crate) const KINDS: u8 = 7;
+
+/// A quota of one of the algorithms; what only it has is made of the detail.
+pub(crate) fn quota(kind: u8, limit: u64, window: Duration, detail: u64) -> Quota {
+    match kind {
+        0 => Quota::log(limit, window),
+        1 => Quota::counter(limit, window),
+        2 => Quota::fixed(limit, window),
+        3 => Quota::fixed_aligned(limit, window).with_offset(Duration::from_millis(detail)),
+        4 => Quota::buckets(
+            limit,
+            window,
+            1 + u32::try_from(detail % 12).expect("a small one"),
+        ),
+        5 => Quota::token_bucket(limit, window),
+        _ => Quota::token_bucket(1 + detail % 30, window).with_burst(limit),
+    }
 }
 
 /// Steps around everything that matters to windows of these lengths: their edges, and a millisecond
@@ -129,8 +142,8 @@ fn check(
     step: Step,
     decision: &Decision,
 ) -> Result<(), TestCaseError> {
-    let millis = now.as_millis();
-    let fitting = |cost: u64| oracle.iter().all(|limit| limit.fits(millis, cost));
+    let now = now.as_micros();
+    let fitting = |cost: u64| oracle.iter().all(|limit| limit.fits(now, cost));
     let taken = match step.take {
         Take::All => {
             if fitting(step.cost) {
@@ -150,7 +163,7 @@ fn check(
         (admitted, taken),
         "{:?} at {}",
         step,
-        millis
+        now
     );
 
     let asked = match step.take {
@@ -159,20 +172,15 @@ fn check(
         Take::UpTo => 1,
     };
     for (limit, state) in oracle.iter_mut().zip(&decision.limits) {
-        limit.hit(millis, taken);
+        limit.hit(now, taken);
         prop_assert_eq!(
             state.remaining,
-            limit.remaining(millis),
+            limit.remaining(now),
             "remaining of {:?}",
             limit
         );
-        prop_assert_eq!(
-            state.retry,
-            limit.retry(millis, asked),
-            "retry of {:?}",
-            limit
-        );
-        let reset = match limit.retry(millis, state.remaining + 1) {
+        prop_assert_eq!(state.retry, limit.retry(now, asked), "retry of {:?}", limit);
+        let reset = match limit.retry(now, state.remaining + 1) {
             Retry::After(wait) => Some(wait),
             Retry::Now | Retry::Never => None,
         };
@@ -181,7 +189,7 @@ fn check(
     Ok(())
 }
 
-/// All that one limit ever admitted: when, and how many units.
+/// All that one limit ever admitted: at which microsecond, and how many units.
 #[derive(Debug)]
 struct Admitted {
     quota: Quota,
@@ -189,10 +197,6 @@ struct Admitted {
 }
 
 impl Admitted {
-    fn window(&self) -> u64 {
-        u64::try_from(self.quota.window().as_millis()).expect("a short window")
-    }
-
     fn hit(&mut self, now: u64, cost: u64) {
         if cost > 0 {
             self.hits.push((now, self.units(cost)));
@@ -204,28 +208,37 @@ impl Admitted {
         cost * u64::from(self.quota.weight())
     }
 
-    /// Units admitted at times of which this holds.
+    /// Units admitted at milliseconds of which this holds.
     fn sum(&self, when: impl Fn(u64) -> bool) -> u64 {
         self.hits
             .iter()
-            .filter(|(time, _)| when(*time))
+            .filter(|(time, _)| when(time / 1_000))
             .map(|(_, units)| units)
             .sum()
     }
 
-    fn fits(&self, now: u64, cost: u64) -> bool {
+    /// Whether a call at this microsecond fits; all but the token bucket know milliseconds only.
+    fn fits(&self, micros: u64, cost: u64) -> bool {
+        let now = micros / 1_000;
         let units = self.units(cost);
-        let window = self.window();
+        let window = millis(self.quota.window());
         let limit = self.quota.limit();
         match self.quota.algorithm() {
             Algorithm::Log => self.sum(|time| time + window > now) + units <= limit,
+            Algorithm::Buckets { buckets } => {
+                let buckets = u64::from(buckets);
+                let width = window.div_ceil(buckets);
+                self.sum(|time| time / width + buckets >= now / width) + units <= limit
+            }
+            Algorithm::TokenBucket { burst } => {
+                units <= burst && units * self.interval() <= self.level(micros, burst)
+            }
             Algorithm::Fixed => {
                 let start = self.anchored_start(now);
                 start.map_or(0, |start| self.sum(|time| time >= start)) + units <= limit
             }
             Algorithm::FixedAligned { offset } => {
-                let offset = u64::try_from(offset.as_millis()).expect("a short offset");
-                let number = |time: u64| (time - offset) / window;
+                let number = |time: u64| (time - millis(offset)) / window;
                 self.sum(|time| number(time) == number(now)) + units <= limit
             }
             Algorithm::Counter => {
@@ -242,58 +255,83 @@ impl Admitted {
 
     /// When the anchored window began that lasts now: with the first hit after the one before.
     fn anchored_start(&self, now: u64) -> Option<u64> {
+        let window = millis(self.quota.window());
         let mut start: Option<u64> = None;
         for (time, _) in &self.hits {
-            if start.is_none_or(|start| *time >= start + self.window()) {
-                start = Some(*time);
+            let time = time / 1_000;
+            if start.is_none_or(|start| time >= start + window) {
+                start = Some(time);
             }
         }
-        start.filter(|start| now < start + self.window())
+        start.filter(|start| now < start + window)
+    }
+
+    /// What is in a bucket that began full: each microsecond brings a drop, and a token is as many drops as its
+    /// interval has microseconds.
+    fn level(&self, now: u64, burst: u64) -> u64 {
+        let full = burst * self.interval();
+        let (mut level, mut last) = (full, 0);
+        for (time, units) in &self.hits {
+            level = full.min(level + (time - last)) - units * self.interval();
+            last = *time;
+        }
+        full.min(level + (now - last))
+    }
+
+    /// Microseconds from one token to the next.
+    fn interval(&self) -> u64 {
+        (millis(self.quota.window()) * 1_000).div_ceil(self.quota.limit())
     }
 
     /// How many calls of cost one fit.
     fn remaining(&self, now: u64) -> u64 {
-        let calls = 0..=self.quota.limit();
+        let calls = 0..=self.quota.capacity();
         calls
             .rev()
             .find(|calls| self.fits(now, *calls))
             .unwrap_or(0)
     }
 
-    /// The first millisecond at which it fits, found by bisection: waiting never makes less fit.
+    /// The first millisecond, or microsecond of a token bucket, at which it fits, found by bisection: waiting never
+    /// makes less fit.
     fn retry(&self, now: u64, cost: u64) -> Retry {
-        if self.units(cost) > self.quota.limit() {
+        if self.units(cost) > self.quota.capacity() {
             return Retry::Never;
         }
         if self.fits(now, cost) {
             return Retry::Now;
         }
-        let (mut denied, mut admitted) = (0, 3 * self.window());
+        let (unit, longest) = match self.quota.algorithm() {
+            Algorithm::TokenBucket { burst } => (1, burst * self.interval()),
+            _ => (1_000, 3 * millis(self.quota.window())),
+        };
+        let now = now - now % unit;
+        let (mut denied, mut admitted) = (0, longest);
         while admitted - denied > 1 {
             let middle = u64::midpoint(denied, admitted);
-            if self.fits(now + middle, cost) {
+            if self.fits(now + middle * unit, cost) {
                 admitted = middle;
             } else {
                 denied = middle;
             }
         }
-        Retry::After(Duration::from_millis(admitted))
+        Retry::After(Duration::from_micros(admitted * unit))
     }
 
     /// The most that was admitted in any window, against what the algorithm promises.
     fn keeps_its_bound(&self) -> Result<(), TestCaseError> {
         let limit = self.quota.limit();
+        let window = millis(self.quota.window());
         let bound = match self.quota.algorithm() {
-            Algorithm::Log => limit,
+            Algorithm::TokenBucket { burst } => return self.never_outruns(burst),
+            Algorithm::Log | Algorithm::Buckets { .. } => limit,
             Algorithm::FixedAligned { .. } => 2 * limit,
-            _ if self.quota.weight() > 1 || self.hits.iter().any(|(_, units)| *units > 1) => {
-                2 * limit
-            }
+            _ if self.hits.iter().any(|(_, units)| *units > 1) => 2 * limit,
             _ => 2 * limit - 1,
         };
         for (start, _) in &self.hits {
-            let end = start + self.window();
-            let most = self.sum(|time| time >= *start && time < end);
+            let start = start / 1_000;
+            let most = self.sum(|time| time >= start && time < start + window);
             prop_assert!(
                 most <= bound,
                 "{} admitted within a window of {:?}",
@@ -303,4 +341,21 @@ impl Admitted {
         }
         Ok(())
     }
+
+    /// From any hit to any later one, both counted, no more came than the burst and what was gained since.
+    fn never_outruns(&self, burst: u64) -> Result<(), TestCaseError> {
+        for (index, (start, _)) in self.hits.iter().enumerate() {
+            let mut sum = 0;
+            for (time, units) in self.hits.iter().skip(index) {
+                sum += units;
+                let most = burst + (time - start) / self.interval();
+                prop_assert!(sum <= most, "{} of {:?}", sum, self.quota);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).expect("a short one")
 }

@@ -24,7 +24,7 @@ impl Quotas for MemoryBackend {
         let subject = &receipt.subject;
         self.inner.store.with_shard(subject, |shard, now| {
             change(shard, subject, now, |states| {
-                quotas::refund(states, receipt);
+                quotas::refund(states, receipt, now);
             });
         });
         Ok(())
@@ -68,7 +68,7 @@ fn decide(
     shard.counters.resize(subject, deadline).inspect_err(|_| {
         if let Some(stored) = shard.counters.find(subject, now) {
             let states = &mut stored.content;
-            quotas::refund(states, &decision.receipt(request));
+            quotas::refund(states, &decision.receipt(request), now);
             // Ended counters have left, so it takes no more room than before.
             let deadline = states.deadline();
             _ = shard.counters.resize(subject, deadline);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::quota::{MAX_WINDOW, is_whole_millis, millis};
+use super::bounds::{MAX_WINDOW, is_whole_millis, millis};
 use crate::{
     error::ConfigError,
     key::{Digester, KeyPart, KeyParts},

@@ -31,8 +31,9 @@ impl Limit {
 
     /// The same counter with another size, for limits that depend on who asks: plans, tenants.
     ///
-    /// 0 admits nothing, whatever the cost. A size above what the algorithm can count is that maximum: 10,000 for
-    /// an exact sliding window, `2^51 / window in ms` for a counter.
+    /// Resize the limit that was constructed, not a resized one. 0 admits nothing, whatever the cost. A size above what
+    /// the algorithm can count is that maximum: 10,000 for a log, 2^32 − 1 for buckets, one token a microsecond for a
+    /// token bucket, 2^51 / window in ms for a counter. A burst keeps its proportion to the limit.
     #[must_use]
     pub fn resized(&self, limit: u64) -> Self {
         Self {
@@ -50,18 +51,20 @@ impl Limit {
     /// Whether hits of one are hits of the other: all but the size is the same.
     pub(super) fn shares_counter_with(&self, other: &Self) -> bool {
         self.id == other.id
-            && self.quota.algorithm == other.quota.algorithm
+            && self.quota.kind() == other.quota.kind()
             && self.quota.window == other.quota.window
     }
 
     /// Which counter of a subject this is, as key-safe text: algorithm, window in milliseconds,
-    /// offset, and the name's digest in hexadecimal. A backend stores each counter under a name of its own.
+    /// buckets or offset, and the name's digest in hexadecimal. A backend stores each counter under a name of its own.
     #[must_use]
     pub fn counter_name(&self) -> String {
         let Self { quota, id } = self;
         let window = quota.window_millis();
         match quota.algorithm {
             Algorithm::Log => format!("l{window}.{id:016x}"),
+            Algorithm::Buckets { buckets } => format!("b{window}x{buckets}.{id:016x}"),
+            Algorithm::TokenBucket { .. } => format!("g{window}.{id:016x}"),
             Algorithm::Counter => format!("c{window}.{id:016x}"),
             Algorithm::Fixed => format!("f{window}.{id:016x}"),
             Algorithm::FixedAligned { .. } => {

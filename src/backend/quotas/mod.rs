@@ -4,6 +4,8 @@
 
 mod acquire;
 mod ban;
+mod bounds;
+mod buckets;
 mod counter;
 mod decide;
 mod decision;
@@ -11,6 +13,8 @@ mod fixed;
 mod limit;
 mod log;
 mod quota;
+mod state;
+mod token_bucket;
 
 use std::future::Future;
 
@@ -20,7 +24,7 @@ pub use self::{
     ban::{Ban, Strikes},
     decision::{Decision, LimitState, Receipt, Retry},
     limit::Limit,
-    quota::{Algorithm, Quota},
+    quota::{Algorithm, DAY, HOUR, MINUTE, Quota, SECOND},
 };
 use super::Result;
 use crate::key::Key;
@@ -30,7 +34,9 @@ use crate::key::Key;
 /// # Contract
 ///
 /// * Limits with the same name, algorithm and window share a counter under one subject; others never do.
-///   The limit's size is not part of it: lowering a limit forgives nothing, raising it acts at once.
+///   The limit's size is not part of it: lowering a limit forgives nothing, raising it acts at once. A token
+///   bucket stays as full as it is, in proportion, and gains tokens at the new rate at once.
+/// * A limit of size 0 ([`Limit::resized`]) admits nothing but calls that cost nothing.
 /// * A denied or cost-free call writes nothing.
 /// * No limit admits more than [`Algorithm`] says, whatever runs concurrently.
 /// * [`LimitState::retry`] is sufficient and minimal: nobody else coming, the same call is admitted after that

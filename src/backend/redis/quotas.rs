@@ -75,10 +75,11 @@ impl Quotas for RedisBackend {
         let routing_key = self.name(&receipt.subject);
         let call = |mut call: Vec<Value>| {
             push_counters(&mut call, &routing_key, &receipt.limits);
+            call.push(self.quota_now());
             call.push(decimal(receipt.taken));
             for (limit, mark) in receipt.limits.iter().zip(&receipt.marks) {
                 call.push(letter(limit));
-                call.push(decimal(u64::from(limit.quota().weight())));
+                call.push(decimal(limit.quota().counts_by()));
                 call.push(decimal(*mark));
             }
             call
@@ -132,20 +133,26 @@ fn push_counters(call: &mut Vec<Value>, routing_key: &str, limits: &[Limit]) {
 fn letter(limit: &Limit) -> Value {
     Value::from_static_str(match limit.quota().algorithm() {
         Algorithm::Log => "l",
+        Algorithm::Buckets { .. } => "b",
+        Algorithm::TokenBucket { .. } => "g",
         Algorithm::Counter => "c",
         Algorithm::Fixed => "f",
         Algorithm::FixedAligned { .. } => "a",
     })
 }
 
-/// Appends algorithm, limit, window and offset in milliseconds, weight.
+/// Appends algorithm, limit, window in milliseconds, what only this algorithm has, weight.
 fn push_limit(arguments: &mut Vec<Value>, limit: &Limit) {
     let quota = limit.quota();
     arguments.extend([
         letter(limit),
         decimal(quota.limit()),
         decimal(quota.window_millis()),
-        decimal(quota.offset_millis()),
+        decimal(match quota.algorithm() {
+            Algorithm::Buckets { buckets } => buckets.into(),
+            Algorithm::TokenBucket { burst } => burst,
+            _ => quota.offset_millis(),
+        }),
         decimal(quota.weight().into()),
     ]);
 }

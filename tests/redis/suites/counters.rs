@@ -87,7 +87,7 @@ async fn a_log_forgets_what_no_longer_counts(_: &Servers) -> Result<()> {
 }
 
 async fn a_log_takes_thousands_at_once(_: &Servers) -> Result<()> {
-    let counter = Counter::start(Quota::sliding(10_000, MINUTE)).await?;
+    let counter = Counter::start(Quota::log(10_000, MINUTE)).await?;
     assert!(counter.take(9_999).await?.admitted);
     assert!(!counter.take(2).await?.admitted);
     assert!(counter.take(1).await?.admitted);
@@ -96,7 +96,13 @@ async fn a_log_takes_thousands_at_once(_: &Servers) -> Result<()> {
 }
 
 async fn a_counter_that_cannot_be_read_counts_as_empty(_: &Servers) -> Result<()> {
-    for quota in [Quota::fixed(2, MINUTE), Quota::counter(2, MINUTE)] {
+    let quotas = [
+        Quota::fixed(2, MINUTE),
+        Quota::counter(2, MINUTE),
+        Quota::buckets(2, MINUTE, 10),
+        Quota::token_bucket(2, MINUTE),
+    ];
+    for quota in quotas {
         let counter = Counter::start(quota).await?;
         counter.take(2).await?;
         let key = counter.key().await?;
@@ -115,6 +121,8 @@ async fn a_refund_moves_no_deadline_and_makes_no_key(_: &Servers) -> Result<()> 
         Quota::fixed(5, MINUTE),
         Quota::counter(5, MINUTE),
         Quota::sliding(5, MINUTE),
+        Quota::buckets(5, MINUTE, 10),
+        Quota::token_bucket(5, MINUTE),
     ];
     for quota in quotas {
         let counter = Counter::start(quota).await?;
@@ -145,6 +153,8 @@ async fn two_processes_admit_exactly_the_limit(_: &Servers) -> Result<()> {
         Quota::sliding(97, MINUTE),
         Quota::counter(97, MINUTE),
         Quota::fixed(97, MINUTE),
+        Quota::buckets(97, MINUTE, 10),
+        Quota::token_bucket(97, 600 * MINUTE),
     ];
     for (round, quota) in quotas.into_iter().enumerate() {
         let subject = Key::custom("exactly", &KeyParts::new().with(round as u64));

@@ -25,7 +25,7 @@ use tower_stash::{
 
 use super::connect;
 use crate::{
-    quota_oracle::{self, Fixture, agrees_with_brute_force, quotas, steps},
+    quota_oracle::{self, Fixture, KINDS, agrees_with_brute_force, quota, quotas, steps},
     servers::{Result, Servers, Topology},
     trial::{Bed, trials},
 };
@@ -125,16 +125,11 @@ fn quota_calls() -> impl Strategy<Value = Vec<QuotaCall>> {
 /// Quotas of an hour, so that nothing ends before the clock steps back: what has ended is gone in
 /// memory, and still there on a Redis whose own clock did not move.
 fn hourly_quotas() -> impl Strategy<Value = Vec<Quota>> {
-    let quota = (0..4_u8, 1..=20_u64, 1..=3_u32).prop_map(|(kind, limit, weight)| {
-        let limit = limit.max(u64::from(weight));
-        let quota = match kind {
-            0 => Quota::sliding(limit, HOUR),
-            1 => Quota::counter(limit, HOUR),
-            2 => Quota::fixed(limit, HOUR),
-            _ => Quota::fixed_aligned(limit, HOUR),
-        };
-        quota.with_weight(weight)
-    });
+    let quota = (0..KINDS, 1..=20_u64, 1..=3_u32, 0..60_000_u64).prop_map(
+        |(kind, limit, weight, detail)| {
+            quota(kind, limit.max(u64::from(weight)), HOUR, detail).with_weight(weight)
+        },
+    );
     prop::collection::vec(quota, 1..=3)
 }
 

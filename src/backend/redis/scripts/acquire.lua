@@ -2,8 +2,8 @@
 --
 -- KEYS  a counter for each limit
 -- ARGV  time in µs or '' for the server's; 'all' or 'upto'; cost;
---       then for each limit: algorithm (l log, c counter, f fixed, a aligned), limit N, window W in ms,
---       offset in ms, weight
+--       then for each limit: algorithm (l log, b buckets, g token bucket, c counter, f fixed, a aligned),
+--       limit N, window W in ms, what only it has (b buckets, g burst, a offset in ms, else 0), weight
 -- Reply admitted 0 or 1; taken; time in µs; counters found unreadable;
 --       then for each limit: calls of cost 1 remaining; retry in µs (0 now, -1 never);
 --       reset in µs (-1 none); mark
@@ -43,7 +43,7 @@ local function ttl(ends, longest)
 end
 
 -- Each algorithm: read(limit) brings its counter to the present, remaining(limit), wait(limit, units)
--- for units that do not fit now, take(limit, units).
+-- in µs for units that do not fit now, take(limit, units).
 
 local fixed = {}
 
@@ -55,7 +55,7 @@ function fixed.read(l)
   end
   l.count = 0
   if l.algorithm == 'a' then
-    l.start = now - (now - l.offset) % l.window
+    l.start = now - (now - l.extra) % l.window
   else
     l.start = now
   end
@@ -66,7 +66,7 @@ function fixed.remaining(l)
 end
 
 function fixed.wait(l)
-  return l.start + l.window - now
+  return (l.start + l.window - now) * 1000
 end
 
 function fixed.take(l, units)
@@ -100,10 +100,11 @@ function counter.wait(l, units)
   local left = l.window - l.elapsed
   local room = l.limit - l.current - units
   if room >= 0 then
-    return l.ahead + left - math.min(left, math.floor(room * l.window / l.previous))
+    local fitting = math.floor(room * l.window / l.previous)
+    return (l.ahead + left - math.min(left, fitting)) * 1000
   end
   local fitting = math.floor((l.limit - units) * l.window / l.current)
-  return l.ahead + left + math.max(0, l.window - fitting)
+  return (l.ahead + left + math.max(0, l.window - fitting)) * 1000
 end
 
 function counter.take(l, units)
@@ -144,7 +145,7 @@ function log.remaining(l)
 end
 
 function log.wait(l, units)
-  return hit(l, l.limit - units) + l.window - now
+  return (hit(l, l.limit - units) + l.window - now) * 1000
 end
 
 function log.take(l, units)
@@ -166,12 +167,95 @@ function log.take(l, units)
   redis.call('PEXPIRE', l.key, ttl(l.mark + l.window, 2 * l.window))
 end
 
-local algorithms = { f = fixed, a = fixed, c = counter, l = log }
+-- `b1`, the number of the newest part of a window (6 bytes), the counts of it and those before it (4 bytes each).
+local buckets = {}
+
+local function layout(parts)
+  return '>I6' .. string.rep('I4', parts)
+end
+
+function buckets.read(l)
+  l.parts, l.width = l.extra + 1, math.ceil(l.window / l.extra)
+  local present = math.floor(now / l.width)
+  l.index, l.live, l.used = present, 0, 0
+  local stored = redis.call('GET', l.key)
+  if not stored then return end
+  if #stored ~= 8 + 4 * l.parts or string.sub(stored, 1, 2) ~= 'b1' then
+    unreadable = unreadable + 1
+    return
+  end
+  -- The number, then the counts.
+  local counts = { struct.unpack(layout(l.parts), stored, 3) }
+  local newest = counts[1]
+  if newest * l.width > now + l.window then return end
+  l.newest, l.index = newest, math.max(newest, present)
+  l.counts, l.live = counts, math.max(0, l.parts - (l.index - newest))
+  for part = 2, 1 + l.live do l.used = l.used + counts[part] end
+end
+
+function buckets.remaining(l)
+  return math.max(0, l.limit - l.used)
+end
+
+function buckets.wait(l, units)
+  local used, part = l.used, 1 + l.live
+  while part > 1 do
+    used = used - l.counts[part]
+    if used + units <= l.limit then
+      return ((l.newest - (part - 2) + l.parts) * l.width - now) * 1000
+    end
+    part = part - 1
+  end
+  return 0
+end
+
+function buckets.take(l, units)
+  local counts, gone = { l.index }, 0
+  if l.live > 0 then gone = l.index - l.newest end
+  for part = 2, 1 + l.parts do
+    local before = part - gone
+    counts[part] = before >= 2 and before <= 1 + l.live and l.counts[before] or 0
+  end
+  counts[2] = counts[2] + units
+  l.counts, l.newest, l.live, l.used, l.mark = counts, l.index, l.parts, l.used + units, l.index
+  local value = 'b1' .. struct.pack(layout(l.parts), unpack(counts))
+  local lasting = l.parts * l.width
+  redis.call('SET', l.key, value, 'PX', ttl(l.index * l.width + lasting, l.window + lasting))
+end
+
+-- When the bucket is full, and how long an empty one took to fill when that was written: both in µs.
+local token_bucket = {}
+
+function token_bucket.read(l)
+  l.capacity = l.extra
+  l.interval = math.ceil(l.window * 1000 / math.max(1, l.limit))
+  l.filling, l.full_at = l.capacity * l.interval, now_us
+  local full_at, filling = state(l.key, '^g1:(%d+):(%d+)$')
+  if full_at and full_at > now_us and full_at <= now_us + 2 * filling then l.full_at = full_at end
+end
+
+function token_bucket.remaining(l)
+  return math.floor(math.max(0, l.filling - (l.full_at - now_us)) / l.interval)
+end
+
+function token_bucket.wait(l, units)
+  return l.full_at - now_us + units * l.interval - l.filling
+end
+
+function token_bucket.take(l, units)
+  l.full_at = l.full_at + units * l.interval
+  l.mark = l.full_at
+  local value = string.format('g1:%.0f:%.0f', l.full_at, l.filling)
+  local ends = math.ceil(l.full_at / 1000)
+  redis.call('SET', l.key, value, 'PX', ttl(ends, math.ceil(2 * l.filling / 1000)))
+end
+
+local algorithms = { f = fixed, a = fixed, c = counter, l = log, b = buckets, g = token_bucket }
 
 local function retry(l, units)
-  if units > l.limit then return -1 end
+  if units > l.capacity then return -1 end
   if units <= l.remaining then return 0 end
-  return l.counts.wait(l, units) * 1000
+  return l.rules.wait(l, units)
 end
 
 local cost = tonumber(ARGV[3])
@@ -182,15 +266,16 @@ for i, key in ipairs(KEYS) do
   local l = {
     key = key,
     algorithm = ARGV[at],
-    counts = algorithms[ARGV[at]],
+    rules = algorithms[ARGV[at]],
     limit = tonumber(ARGV[at + 1]),
     window = tonumber(ARGV[at + 2]),
-    offset = tonumber(ARGV[at + 3]),
+    extra = tonumber(ARGV[at + 3]),
     weight = tonumber(ARGV[at + 4]),
     mark = 0,
   }
-  l.counts.read(l)
-  l.remaining = l.counts.remaining(l)
+  l.capacity = l.limit
+  l.rules.read(l)
+  l.remaining = l.rules.remaining(l)
   fitting = math.min(fitting, math.floor(l.remaining / l.weight))
   limits[i] = l
 end
@@ -213,8 +298,8 @@ end
 local reply = { admitted and 1 or 0, taken, now_us, 0 }
 for _, l in ipairs(limits) do
   if taken > 0 then
-    l.counts.take(l, taken * l.weight)
-    l.remaining = l.counts.remaining(l)
+    l.rules.take(l, taken * l.weight)
+    l.remaining = l.rules.remaining(l)
   end
   local calls = math.floor(l.remaining / l.weight)
   reply[#reply + 1] = calls

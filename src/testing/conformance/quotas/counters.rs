@@ -1,6 +1,8 @@
 //! Which limits share a counter.
 
-use super::{ALGORITHMS, left, limit};
+use std::time::Duration;
+
+use super::{ALGORITHMS, NewQuota, left, limit};
 use crate::{
     backend::{Quota, Quotas, Retry},
     testing::conformance::{Case, Fixture, MILLISECOND, Scene, cases},
@@ -12,12 +14,14 @@ pub(super) fn cases<F: Fixture<Backend: Quotas>>() -> Vec<Case<F>> {
         other_names_windows_algorithms_and_subjects_share_nothing,
         lowering_a_limit_forgives_nothing,
         raising_a_limit_acts_at_once,
+        a_token_bucket_of_another_size_stays_as_full_as_it_is,
+        bursts_of_any_size_share_a_bucket,
     ]
 }
 
 async fn limits_of_one_name_share_a_counter<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
     let window = scene.calm_window().await;
-    for (name, quota) in ALGORITHMS {
+    for (name, quota) in COUNTING {
         let large = scene.request(name, [limit("a", quota(8, window))]);
         let small = scene.request(name, [limit("a", quota(5, window))]);
         scene.acquire(&large.clone().with_cost(2)).await;
@@ -39,6 +43,7 @@ async fn other_names_windows_algorithms_and_subjects_share_nothing<F: Fixture<Ba
     }
     let offset = Quota::fixed_aligned(3, window).with_offset(MILLISECOND);
     others.push(limit("a", offset));
+    others.push(limit("a", Quota::buckets(3, window, 11)));
     for other in &others {
         let request = scene.request("a", [*other]);
         let decision = scene.acquire(&request).await;
@@ -51,7 +56,7 @@ async fn other_names_windows_algorithms_and_subjects_share_nothing<F: Fixture<Ba
 
 async fn lowering_a_limit_forgives_nothing<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
     let window = scene.calm_window().await;
-    for (name, quota) in ALGORITHMS {
+    for (name, quota) in COUNTING {
         let high = scene.request(name, [limit("a", quota(6, window))]);
         let low = scene.request(name, [limit("a", quota(3, window))]);
         scene.acquire(&high.clone().with_cost(5)).await;
@@ -74,7 +79,7 @@ async fn lowering_a_limit_forgives_nothing<F: Fixture<Backend: Quotas>>(scene: S
 
 async fn raising_a_limit_acts_at_once<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
     let window = scene.calm_window().await;
-    for (name, quota) in ALGORITHMS {
+    for (name, quota) in COUNTING {
         let low = scene.request(name, [limit("a", quota(2, window))]);
         let high = scene.request(name, [limit("a", quota(5, window))]);
         scene.acquire(&low.clone().with_cost(2)).await;
@@ -87,3 +92,40 @@ async fn raising_a_limit_acts_at_once<F: Fixture<Backend: Quotas>>(scene: Scene<
         assert_eq!(left(&decision), [0], "{name}");
     }
 }
+
+async fn a_token_bucket_of_another_size_stays_as_full_as_it_is<F: Fixture<Backend: Quotas>>(
+    scene: Scene<F>,
+) {
+    let day = Quota::token_bucket(8, Duration::from_secs(24 * 60 * 60));
+    let limits = [limit("a", day)];
+    let request = scene.request("a", limits);
+    scene.acquire(&request.clone().with_cost(4)).await;
+    for (size, half) in [(4, 2), (16, 8), (3, 1), (8, 4)] {
+        let resized = scene.request("a", limits.map(|limit| limit.resized(size)));
+        let seen = scene.look(&resized).await;
+        assert_eq!(left(&seen), [half], "of {size}: half of it, rounded down");
+    }
+    let low = scene.request("a", limits.map(|limit| limit.resized(2)));
+    scene.acquire(&low).await;
+    assert_eq!(
+        left(&scene.look(&request).await),
+        [0],
+        "one of two was the rest"
+    );
+}
+
+async fn bursts_of_any_size_share_a_bucket<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
+    let day = Quota::token_bucket(24, Duration::from_secs(24 * 60 * 60));
+    let large = scene.request("a", [limit("a", day.with_burst(10))]);
+    let small = scene.request("a", [limit("a", day.with_burst(5))]);
+    scene.acquire(&large.clone().with_cost(3)).await;
+    let decision = scene.acquire(&small).await;
+    assert_eq!(left(&decision), [1], "3 and 1 of 5");
+    assert_eq!(left(&scene.look(&large).await), [6], "4 of 10");
+}
+
+/// The algorithms that measure what is taken in units, so that it is as much of any size.
+const COUNTING: [(&str, NewQuota); 5] = {
+    let [a, b, c, d, e, _token_bucket] = ALGORITHMS;
+    [a, b, c, d, e]
+};

@@ -14,6 +14,8 @@ pub(super) fn cases<F: Fixture<Backend: Quotas>>() -> Vec<Case<F>> {
         a_weight_multiplies_every_cost,
         a_cost_of_zero_only_looks,
         a_cost_above_the_limit_is_never_admitted,
+        a_limit_of_size_zero_admits_only_what_costs_nothing,
+        a_decision_tells_the_size_that_was_applied,
         a_denied_call_writes_nothing,
         several_limits_take_all_or_nothing,
         limits_answer_in_the_order_of_the_request,
@@ -139,6 +141,47 @@ async fn a_cost_above_the_limit_is_never_admitted<F: Fixture<Backend: Quotas>>(s
     }
 }
 
+async fn a_limit_of_size_zero_admits_only_what_costs_nothing<F: Fixture<Backend: Quotas>>(
+    scene: Scene<F>,
+) {
+    let window = scene.calm_window().await;
+    for (name, quota) in ALGORITHMS {
+        let some = limit("a", quota(3, window));
+        let none = some.resized(0);
+        for taken in [false, true] {
+            if taken {
+                scene.acquire(&scene.request(name, [some])).await;
+            }
+            let request = scene.request(name, [none]);
+            let decision = scene.acquire(&request).await;
+            assert!(!decision.admitted, "{name}: nothing fits");
+            assert_eq!(decision.retry(), Retry::Never, "{name}: nor ever will");
+            assert_eq!(left(&decision), [0], "{name}");
+            assert_eq!(first(&decision).reset, None, "{name}: no more will come");
+            let decision = scene.acquire(&request.with_take(Take::UpTo)).await;
+            assert_eq!((decision.admitted, decision.taken), (false, 0), "{name}");
+            let seen = scene.look(&scene.request(name, [none])).await;
+            assert!(seen.admitted, "{name}: nothing asked is never denied");
+        }
+        let seen = scene.look(&scene.request(name, [some])).await;
+        assert_eq!(left(&seen), [2], "{name}: it took nothing of the whole");
+    }
+}
+
+async fn a_decision_tells_the_size_that_was_applied<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
+    let window = scene.calm_window().await;
+    for (name, quota) in ALGORITHMS {
+        let limits = [
+            limit("a", quota(3, window)).resized(7),
+            limit("b", quota(4, window).with_weight(2)),
+        ];
+        let decision = scene.acquire(&scene.request(name, limits)).await;
+        let sizes: Vec<_> = decision.limits.iter().map(|limit| limit.limit).collect();
+        assert_eq!(sizes, [7, 4], "{name}: in units");
+        assert_eq!(left(&decision), [6, 1], "{name}: in calls");
+    }
+}
+
 async fn a_denied_call_writes_nothing<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
     let window = scene.calm_window().await;
     for (name, quota) in ALGORITHMS {
@@ -184,7 +227,7 @@ async fn several_limits_take_all_or_nothing<F: Fixture<Backend: Quotas>>(scene: 
 
 async fn limits_answer_in_the_order_of_the_request<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
     let window = scene.calm_window().await;
-    let [a, b, c, d] = ALGORITHMS;
+    let [a, b, c, d, ..] = ALGORITHMS;
     let limits = [
         limit("z", d.1(30, window)),
         limit("a", c.1(10, window)),

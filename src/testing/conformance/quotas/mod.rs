@@ -99,18 +99,20 @@ fn retries(decision: &Decision) -> Vec<Retry> {
     limits.map(|limit| limit.retry).collect()
 }
 
-/// When more is left of the first limit, in milliseconds.
-fn reset_at(decision: &Decision) -> Option<u128> {
+/// The millisecond in which more is left of the first limit.
+fn reset_at(decision: &Decision) -> Option<u64> {
     let reset = first(decision).reset?;
-    Some(u128::from(decision.now.as_millis()) + reset.as_millis())
+    Some((decision.now + reset).as_millis())
 }
 
-/// Every algorithm and its name.
-const ALGORITHMS: [(&str, NewQuota); 4] = [
-    ("log", Quota::sliding),
+/// Every algorithm and its name; the last is the token bucket, which measures what is taken in time.
+const ALGORITHMS: [(&str, NewQuota); 6] = [
+    ("log", Quota::log),
     ("counter", Quota::counter),
     ("fixed", Quota::fixed),
     ("fixed_aligned", Quota::fixed_aligned),
+    ("buckets", |limit, window| Quota::buckets(limit, window, 10)),
+    ("token_bucket", Quota::token_bucket),
 ];
 
 type NewQuota = fn(u64, Duration) -> Quota;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ALGORITHMS, first, limit, reset_at, retries};
+use super::{ALGORITHMS, first, limit, retries};
 use crate::{
     backend::{Acquire, Decision, Quota, Quotas, Retry, Take},
     testing::conformance::{Case, Fixture, MILLISECOND, Scene, cases},
@@ -14,6 +14,8 @@ pub(super) fn cases<F: Fixture<Backend: Quotas>>() -> Vec<Case<F>> {
         a_counter_admits_after_its_retry_and_not_before,
         a_fixed_window_admits_after_its_retry_and_not_before,
         an_aligned_window_admits_after_its_retry_and_not_before,
+        buckets_admit_after_their_retry_and_not_before,
+        a_token_bucket_admits_after_its_retry_and_not_before,
         several_limits_admit_after_the_longest_retry_and_not_before,
         a_limit_has_more_left_after_its_reset_and_not_before,
         silence_makes_a_limit_whole_again,
@@ -22,7 +24,7 @@ pub(super) fn cases<F: Fixture<Backend: Quotas>>() -> Vec<Case<F>> {
 }
 
 async fn a_log_admits_after_its_retry_and_not_before<F: Fixture<Backend: Quotas>>(scene: Scene<F>) {
-    scene.admits_when_due(Quota::sliding, 100).await;
+    scene.admits_when_due(Quota::log, 100).await;
 }
 
 async fn a_counter_admits_after_its_retry_and_not_before<F: Fixture<Backend: Quotas>>(
@@ -43,6 +45,23 @@ async fn an_aligned_window_admits_after_its_retry_and_not_before<F: Fixture<Back
     scene.admits_when_due(Quota::fixed_aligned, 100).await;
     let late = |limit, window| Quota::fixed_aligned(limit, window).with_offset(37 * MILLISECOND);
     scene.admits_when_due(late, 101).await;
+}
+
+async fn buckets_admit_after_their_retry_and_not_before<F: Fixture<Backend: Quotas>>(
+    scene: Scene<F>,
+) {
+    let tenths = |limit, window| Quota::buckets(limit, window, 10);
+    scene.admits_when_due(tenths, 100).await;
+    let uneven = |limit, window| Quota::buckets(limit, window, 7);
+    scene.admits_when_due(uneven, 80).await;
+}
+
+async fn a_token_bucket_admits_after_its_retry_and_not_before<F: Fixture<Backend: Quotas>>(
+    scene: Scene<F>,
+) {
+    scene.admits_when_due(Quota::token_bucket, 101).await;
+    let burst = |limit, window| Quota::token_bucket(7, window).with_burst(limit);
+    scene.admits_when_due(burst, 100).await;
 }
 
 async fn several_limits_admit_after_the_longest_retry_and_not_before<
@@ -75,15 +94,19 @@ async fn a_limit_has_more_left_after_its_reset_and_not_before<F: Fixture<Backend
         scene.acquire(&request.clone().with_take(Take::UpTo)).await;
         let seen = scene.look(&request).await;
         let before = first(&seen).remaining;
-        let due = reset_at(&seen).expect("a reset, since some is taken");
-        let reset = first(&seen).reset.unwrap_or_default();
+        let reset = first(&seen).reset.expect("a reset, since some is taken");
+        let due = seen.now + reset;
         scene.pass(reset.saturating_sub(MILLISECOND)).await;
         loop {
             let seen = scene.look(&request).await;
             let grown = first(&seen).remaining > before;
-            let over = u128::from(seen.now.as_millis()) >= due;
+            let over = seen.now >= due;
             assert!(grown || !over, "{name}: the reset is over, none was given");
-            assert!(over || !grown, "{name}: some was given before the reset");
+            let nearly_over = seen.now + MILLISECOND > due;
+            assert!(
+                nearly_over || !grown,
+                "{name}: some was given before the reset"
+            );
             if grown {
                 break;
             }
@@ -109,7 +132,7 @@ async fn no_window_holds_more_than_the_algorithm_says<F: Fixture<Backend: Quotas
     scene: Scene<F>,
 ) {
     let window = 40;
-    let most = [4, 2 * 4 - 1, 2 * 4 - 1, 2 * 4];
+    let most = [4, 2 * 4 - 1, 2 * 4 - 1, 2 * 4, 4, 2 * 4 - 1];
     for ((name, quota), most) in ALGORITHMS.into_iter().zip(most) {
         let request = scene.request(name, [limit("a", quota(4, window * MILLISECOND))]);
         let mut admitted = Vec::new();
@@ -153,20 +176,21 @@ impl<F: Fixture<Backend: Quotas>> Scene<F> {
         let Retry::After(wait) = denied.retry() else {
             panic!("denied, but the retry is {:?}", denied.retry());
         };
-        let due = u128::from(denied.now.as_millis()) + wait.as_millis();
+        let due = denied.now + wait;
         self.pass(wait.saturating_sub(MILLISECOND)).await;
         loop {
             let decision = self.acquire(request).await;
-            let now = u128::from(decision.now.as_millis());
+            let now = decision.now;
             if decision.admitted {
-                assert!(now >= due, "admitted {} ms too early", due - now);
+                // All but the token bucket count milliseconds from their beginning.
+                assert!(
+                    now + MILLISECOND > due,
+                    "admitted {:?} too early",
+                    due - now
+                );
                 return;
             }
-            assert!(
-                now < due,
-                "denied {} ms after the retry was over",
-                now - due
-            );
+            assert!(now < due, "denied {:?} after the retry was over", now - due);
             self.pass(MILLISECOND).await;
         }
     }
