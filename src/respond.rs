@@ -208,7 +208,8 @@ impl Rejection {
 
 /// Seconds, rounded up, so that a client that waits so long has waited long enough.
 pub(crate) fn whole_seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+    let begun = u64::from(duration.subsec_nanos() > 0);
+    duration.as_secs().saturating_add(begun)
 }
 
 /// Writes the response to a rejected request.

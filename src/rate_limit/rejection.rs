@@ -98,11 +98,17 @@ fn rejection(
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, Request, header::RETRY_AFTER};
+    use proptest::{collection::vec, prelude::*};
+    use tonic_types::StatusExt as _;
+
     use super::*;
     use crate::{
         backend::{LimitState, Quota},
         clock::Timestamp,
         policy::{KeyExtractor as _, peer_ip},
+        respond::{ProblemDetails, whole_seconds},
     };
 
     fn rule() -> RateLimitRule {
@@ -175,5 +181,63 @@ mod tests {
             rejection.problem_type(),
             "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
         );
+    }
+
+    /// What the sender of a request with this content type reads.
+    fn answer(rejection: Rejection, content_type: &str) -> HeaderMap {
+        let request = Request::get("/").header("content-type", content_type);
+        let (request, ()) = request.body(()).unwrap().into_parts();
+        let response = rejection.answer::<Bytes>(&ProblemDetails, &request);
+        response.into_parts().0.headers
+    }
+
+    /// States in which some limit denies, and resets before it would admit.
+    fn denying() -> impl Strategy<Value = Vec<LimitState>> {
+        let retry = prop_oneof![
+            2 => Just(Retry::Now),
+            4 => (1..=u64::from(u32::MAX)).prop_map(Duration::from_millis).prop_map(Retry::After),
+            1 => Just(Retry::Never),
+        ];
+        let state = (retry, 0.0..=1.0_f64).prop_map(|(retry, fraction)| {
+            let reset = match retry {
+                Retry::After(wait) => wait.mul_f64(fraction),
+                Retry::Now | Retry::Never => Duration::from_secs(60),
+            };
+            LimitState::new(5, 0, retry, Some(reset), 0)
+        });
+        vec(state, 2).prop_filter("a denial", |states| {
+            states.iter().any(|state| state.retry != Retry::Now)
+        })
+    }
+
+    proptest! {
+        // P23
+        #[test]
+        fn retry_after_is_absent_iff_never_and_never_too_early(states in denying()) {
+            let rule = rule();
+            let decision = Decision::denied(Timestamp::default(), states.clone());
+            let rejection = denied(&rule, &rule.limits().all().names, &decision);
+            let page = answer(rejection.clone(), "text/html");
+            let call = answer(rejection, "application/grpc");
+            let told = page.get(RETRY_AFTER).map(|value| value.to_str().unwrap().parse::<u64>().unwrap());
+            let push_back = call["grpc-retry-pushback-ms"].to_str().unwrap().parse::<i64>().unwrap();
+            let retry_info = tonic::Status::from_header_map(&call).unwrap().get_details_retry_info();
+
+            let is_never = states.iter().any(|state| state.retry == Retry::Never);
+            prop_assert_eq!(told.is_none(), is_never);
+            prop_assert_eq!(push_back == -1, is_never);
+            prop_assert_eq!(retry_info.is_none(), is_never);
+            prop_assert_eq!(call.get(RETRY_AFTER), page.get(RETRY_AFTER));
+            for state in states {
+                let (Some(told), Retry::After(wait)) = (told, state.retry) else {
+                    continue;
+                };
+                prop_assert!(told >= 1 && told >= state.reset.map_or(0, whole_seconds));
+                prop_assert!(Duration::from_secs(told) >= wait);
+                prop_assert!(Duration::from_millis(push_back.try_into().unwrap()) >= wait);
+                let delay = retry_info.as_ref().and_then(|info| info.retry_delay);
+                prop_assert!(delay.unwrap() >= wait);
+            }
+        }
     }
 }

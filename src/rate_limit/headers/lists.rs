@@ -108,7 +108,7 @@ fn list<'a>(items: impl Iterator<Item = Item<'a>> + Clone) -> Option<HeaderValue
     HeaderValue::try_from(list).ok()
 }
 
-fn digits(number: u64) -> usize {
+pub(super) fn digits(number: u64) -> usize {
     number.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 

@@ -4,6 +4,8 @@
 //! limit.
 
 mod lists;
+#[cfg(test)]
+mod tests;
 mod tightest;
 mod told;
 
