@@ -13,7 +13,7 @@ use crate::key::{KeyPart, KeyParts};
 /// |---|---|
 /// | [`header(..)`](super::header), [`cookie(..)`](super::cookie) | the value as it is sent, as text (`&str`, `String`); as `[u8]` if it is not UTF-8 |
 /// | [`extension::<T>()`](super::extension) | the `T` |
-/// | [`peer_ip()`](super::peer_ip), [`client_ip(..)`](super::client_ip) | [`ClientAddr(ip)`](super::ClientAddr) |
+/// | [`peer_ip()`](super::peer_ip), [`client_ip(..)`](super::client_ip) | [`ClientAddr(ip)`](super::ClientAddr); not `ip`, which is one of a /64 |
 /// | `matched_path()` | `Some("/users/{id}")`, and `None::<&str>` for no route |
 /// | a closure | what it returns in `Some` |
 /// | a tuple of these | the tuple of their values |

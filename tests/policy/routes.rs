@@ -1,27 +1,21 @@
-//! Policies where they stand: in axum's routers, nested and around, and over hyper.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Rules by route where they stand: in axum's routers, nested and around.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, MatchedPath, Request, connect_info::MockConnectInfo},
+    extract::Request,
     middleware::{Next, from_fn},
     response::Response,
     routing::{any, get, post},
 };
-use http::{Method, StatusCode, request::Parts};
+use http::StatusCode;
 use proptest::prelude::*;
 use tower::{Layer, Service, ServiceExt, util::MapRequest};
-use tower_stash::{
-    ConfigError,
-    key::{Key, KeyParts},
-    policy::{
-        KeyExtractor, PeerAddr, Policy, Resolved, Routes, Subject, from_extension, header,
-        matched_path, peer_ip,
-    },
-};
+use tower_stash::policy::{Policy, Routes};
+
+use crate::{ok, request};
 
 type Limits = Arc<dyn Policy<&'static str>>;
 
@@ -42,13 +36,6 @@ macro_rules! marking {
             }
         })
     }};
-}
-
-async fn ok() {}
-
-fn request(method: &str, uri: &str) -> Request {
-    let request = Request::builder().method(method).uri(uri);
-    request.body(Body::empty()).unwrap()
 }
 
 async fn answer<S>(app: S, method: &str, uri: &str) -> (StatusCode, String)
@@ -416,166 +403,4 @@ async fn what_axum_refuses_as_a_pattern_is_refused_here() {
         let routed = std::panic::catch_unwind(|| Router::<()>::new().route(pattern, get(ok)));
         assert!(routed.is_err(), "{pattern}");
     }
-}
-
-/// A rule of a layer, which is a policy of itself.
-#[derive(Clone, Debug, PartialEq)]
-struct Rule {
-    name: &'static str,
-    subject: Option<String>,
-}
-
-impl Rule {
-    fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            subject: None,
-        }
-    }
-}
-
-impl Policy<Rule> for Rule {
-    fn rule(&self, _: &Parts) -> Option<Rule> {
-        Some(self.clone())
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        if self.name.is_empty() {
-            return Err(ConfigError::new("a rule has a name"));
-        }
-        Ok(())
-    }
-
-    fn each_rule(&self, visit: &mut dyn FnMut(&Rule)) {
-        visit(self);
-    }
-}
-
-fn parts(request: Request) -> Parts {
-    request.into_parts().0
-}
-
-fn name(policy: &dyn Policy<Rule>, parts: &Parts) -> Option<&'static str> {
-    policy.rule(parts).map(|rule| rule.name)
-}
-
-#[test]
-fn rules_routes_closures_and_extensions_combine() {
-    let policy = Routes::new()
-        .post("/login", Rule::new("login"))
-        .or(from_extension::<Rule>())
-        .or(|parts: &Parts| (parts.method == Method::PUT).then(|| Rule::new("put")))
-        .or(Box::new(Routes::new().any("/a", Rule::new("a"))) as Box<dyn Policy<Rule>>)
-        .or(Arc::new(Rule::new("all")));
-
-    assert_eq!(
-        name(&policy, &parts(request("POST", "/login"))),
-        Some("login")
-    );
-    assert_eq!(name(&policy, &parts(request("PUT", "/login"))), Some("put"));
-    assert_eq!(name(&policy, &parts(request("GET", "/a"))), Some("a"));
-    assert_eq!(name(&policy, &parts(request("GET", "/"))), Some("all"));
-    let mut marked = parts(request("GET", "/"));
-    marked.extensions.insert(Rule::new("marked"));
-    assert_eq!(name(&policy, &marked), Some("marked"));
-
-    let shared: Arc<dyn Policy<Rule>> = Arc::new(policy);
-    let mut names = Vec::new();
-    shared.each_rule(&mut |rule| names.push(rule.name));
-    assert_eq!(names, ["login", "a", "all"]);
-    assert!(shared.check().is_ok());
-}
-
-#[test]
-fn a_mistake_in_any_of_several_policies_is_reported() {
-    let good = || Routes::new().any("/a", Rule::new("a"));
-    assert!(good().or(Rule::new("")).check().is_err());
-    assert!(good().or(good().any("b", Rule::new("b"))).check().is_err());
-    assert!(Rule::new("").or(good()).check().is_err());
-    assert!(good().or(good()).check().is_ok());
-}
-
-fn key(subject: &Subject, parts: &Parts) -> Key {
-    let mut key = KeyParts::new();
-    assert_eq!(subject.resolve(parts, &mut key), Resolved::Key);
-    Key::custom("test", &key)
-}
-
-#[test]
-fn the_peer_comes_from_axum_or_from_our_own_extension() {
-    let subject = peer_ip().or_reject();
-    let from = |put: &dyn Fn(&mut http::Extensions)| {
-        let mut parts = parts(request("GET", "/"));
-        put(&mut parts.extensions);
-        key(&subject, &parts)
-    };
-    let addr = SocketAddr::from(([192, 0, 2, 1], 4711));
-    let other = SocketAddr::from(([192, 0, 2, 2], 4711));
-    let own = from(&|extensions| {
-        extensions.insert(PeerAddr(addr));
-    });
-    assert_eq!(
-        own,
-        from(&|extensions| {
-            extensions.insert(ConnectInfo(addr));
-        })
-    );
-    assert_eq!(
-        own,
-        from(&|extensions| {
-            extensions.insert(MockConnectInfo(addr));
-        })
-    );
-    let both = from(&|extensions| {
-        extensions.insert(ConnectInfo(other));
-        extensions.insert(PeerAddr(addr));
-    });
-    assert_eq!(own, both);
-    let nobody = parts(request("GET", "/"));
-    assert_eq!(
-        subject.resolve(&nobody, &mut KeyParts::new()),
-        Resolved::Reject
-    );
-}
-
-#[tokio::test]
-async fn paths_without_a_route_share_one_key_and_routes_have_their_own() {
-    let subject = (matched_path(), header("x-api-key")).or_reject();
-    let keyed = from_fn(move |request: Request, _: Next| {
-        let subject = subject.clone();
-        async move {
-            let (parts, _) = request.into_parts();
-            key(&subject, &parts).as_str().to_owned()
-        }
-    });
-    let app = Router::new()
-        .route("/users/{id}", get(ok))
-        .route(
-            "/{*rest}",
-            get(|path: MatchedPath| async move { drop(path) }),
-        )
-        .nest("/nested", Router::new().route("/users/{id}", get(ok)))
-        .nest_service("/other", Router::<()>::new().fallback(any(ok)))
-        .layer(keyed);
-    let keyed = async |uri: &str| {
-        let mut request = request("GET", uri);
-        let value = http::HeaderValue::from_static("k");
-        request.headers_mut().insert("x-api-key", value);
-        let response = app.clone().oneshot(request).await.unwrap();
-        axum::body::to_bytes(response.into_body(), 1024)
-            .await
-            .unwrap()
-    };
-    assert_eq!(keyed("/users/1").await, keyed("/users/2").await);
-    assert_ne!(keyed("/users/1").await, keyed("/nested/users/1").await);
-    assert_eq!(keyed("/other/1").await, keyed("/other/2").await);
-    assert_ne!(keyed("/other/1").await, keyed("/users/1").await);
-}
-
-#[test]
-fn subjects_and_policies_can_be_shared_between_threads() {
-    fn shared<T: Clone + Send + Sync + 'static>() {}
-    shared::<Subject>();
-    shared::<Limits>();
-    shared::<Routes<Rule>>();
 }
