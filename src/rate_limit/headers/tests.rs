@@ -35,7 +35,8 @@ fn state() -> impl Strategy<Value = LimitState> {
         Just(Retry::Never),
     ];
     let number = || prop_oneof![0..20_u64, any::<u64>()];
-    (number(), number(), retry, option::of(any::<Duration>())).prop_map(
+    let limit = prop_oneof![0..20_u64, 0..=INTEGER];
+    (limit, number(), retry, option::of(any::<Duration>())).prop_map(
         |(limit, remaining, retry, reset)| LimitState::new(limit, remaining, retry, reset, 0),
     )
 }
