@@ -41,7 +41,7 @@ fn quotas_that_cannot_work_are_refused_with_what_to_write() {
     says(
         rule("r", "l", Quota::fixed(5, Duration::ZERO)),
         "a window of 0",
-        "Duration::from_secs",
+        "e.g. MINUTE",
     );
     says(
         rule("r", "l", Quota::fixed(5, Duration::from_micros(1_500))),
@@ -54,9 +54,9 @@ fn quotas_that_cannot_work_are_refused_with_what_to_write() {
         "366 days",
     );
     says(
-        rule("r", "l", Quota::per_second(10_001)),
+        rule("r", "l", Quota::log(10_001, MINUTE)),
         "at most 10000",
-        "Quota::counter(10001",
+        "Quota::sliding(10001",
     );
     says(
         rule("r", "l", Quota::counter(1 << 40, MINUTE)),

@@ -115,7 +115,10 @@ impl Limits {
     /// The name of a limit that a request of this cost would never fit.
     pub(super) fn too_small_for(&self, cost: u64) -> Option<&Arc<str>> {
         let mut limits = self.all.iter();
-        let (name, _) = limits.find(|(_, limit)| cost > limit.quota().calls())?;
+        let (name, _) = limits.find(|(_, limit)| {
+            let quota = limit.quota();
+            quota.weighed(cost) > quota.capacity()
+        })?;
         Some(name)
     }
 }
