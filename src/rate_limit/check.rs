@@ -6,8 +6,9 @@ use super::{
     answer::{Answer, Found},
     engine::{Engine, Question},
     refunds::Permit,
+    rule::applied,
 };
-use crate::backend::{Decision, Retry};
+use crate::backend::{Decision, Limit, LimitState, Retry};
 
 /// What a [`RateLimiter`](super::RateLimiter) found out about a subject.
 #[derive(Debug)]
@@ -85,14 +86,11 @@ impl Check {
     /// What the backend said.
     pub(super) fn decided(question: &Question, decision: &Decision) -> Self {
         let limits = question.limits.iter().zip(&decision.limits);
-        let standing = |((name, limit), state): (
-            (&Arc<str>, &crate::backend::Limit),
-            &crate::backend::LimitState,
-        )| {
-            let weight = u64::from(limit.quota().weight());
+        let standing = |((name, limit), state): ((&Arc<str>, &Limit), &LimitState)| {
+            let quota = applied(limit, state);
             Standing {
                 name: Arc::clone(name),
-                limit: state.limit / weight,
+                limit: quota.capacity() / u64::from(quota.weight()),
                 remaining: state.remaining,
                 reset: state.reset,
             }

@@ -40,6 +40,17 @@ impl Quota {
         micros(self.window).div_ceil(self.limit.max(1))
     }
 
+    /// How long an empty token bucket takes to fill; other quotas have nothing to fill.
+    #[cfg(feature = "rate-limit")]
+    pub(crate) fn filling(&self) -> Option<Duration> {
+        match self.algorithm {
+            Algorithm::TokenBucket { burst } => Some(Duration::from_micros(
+                burst.saturating_mul(self.interval_micros()),
+            )),
+            _ => None,
+        }
+    }
+
     /// What cannot work, and what to write instead.
     pub(super) fn check(&self) -> Result<(), String> {
         let Self {

@@ -16,7 +16,7 @@ use http::{
 
 pub(super) use self::lists::policy;
 use self::told::Told;
-use super::rule::NamedLimits;
+use super::rule::{NamedLimits, applied};
 use crate::{
     backend::{Decision, Limit, LimitState},
     clock::Timestamp,
@@ -105,7 +105,7 @@ impl HeaderStyle {
         let policy = policy.filter(|_| standing.clone().all(is_as_written));
         let told = standing.map(|((name, limit), state)| Told {
             name,
-            quota: *limit.resized(state.limit).quota(),
+            quota: applied(limit, state),
             state,
         });
         self.tell(headers, told, decision.now, policy);

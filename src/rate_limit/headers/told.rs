@@ -44,13 +44,16 @@ impl Told<'_> {
     }
 }
 
-/// How many calls of cost one a quota admits in its window.
+/// How many calls of cost one a quota admits in its window, a token bucket in a burst.
 pub(super) fn calls(quota: &Quota) -> u64 {
-    integer(quota.calls())
+    integer(quota.capacity() / u64::from(quota.weight()))
 }
 
-/// A quota's window in seconds, if they are whole.
+/// A quota's window in seconds, if they are whole; of a token bucket, the time that fills it.
 pub(super) fn window(quota: &Quota) -> Option<u64> {
+    if let Some(filling) = quota.filling() {
+        return Some(integer(whole_seconds(filling)));
+    }
     let window = quota.window();
     (window.subsec_nanos() == 0).then(|| integer(window.as_secs()))
 }

@@ -6,7 +6,7 @@ use http::{HeaderValue, request::Parts};
 
 use super::check_name;
 use crate::{
-    backend::{Acquire, Limit, Quota},
+    backend::{Acquire, Limit, LimitState, Quota},
     error::ConfigError,
     rate_limit::headers,
 };
@@ -153,6 +153,15 @@ impl NamedLimits {
 
     pub(in crate::rate_limit) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Limit)> + Clone {
         self.names.iter().zip(&*self.limits)
+    }
+}
+
+/// What a limit admits in the size that the backend applied.
+pub(in crate::rate_limit) fn applied(limit: &Limit, state: &LimitState) -> Quota {
+    if limit.quota().limit() == state.limit {
+        *limit.quota()
+    } else {
+        *limit.resized(state.limit).quota()
     }
 }
 

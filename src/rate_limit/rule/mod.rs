@@ -8,7 +8,7 @@ use std::{fmt, iter, sync::Arc};
 
 use http::{request, response};
 
-pub(super) use self::limits::NamedLimits;
+pub(super) use self::limits::{NamedLimits, applied};
 pub use self::outage::Outage;
 use self::{limits::Limits, name::check_name};
 use crate::{
