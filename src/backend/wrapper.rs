@@ -16,6 +16,11 @@ pub(crate) trait Wrapper {
         op: Op,
         call: impl FnOnce() -> F + Send,
     ) -> impl Future<Output = Result<T>> + Send;
+
+    /// Whether calls leave the process, where this says whether those of the wrapped backend do.
+    fn leaves_process(&self, wrapped: bool) -> bool {
+        wrapped
+    }
 }
 
 /// Gives `Wrapper<B>` every capability that `B` has.
@@ -83,7 +88,7 @@ macro_rules! impl_capabilities {
                 }
 
                 fn is_remote(&self) -> bool {
-                    self.backend.is_remote()
+                    self.leaves_process(self.backend.is_remote())
                 }
 
                 async fn reset(&self, subject: &Key, limits: &[Limit]) -> Result<()> {

@@ -45,6 +45,7 @@ use crate::backend::{
 pub struct FaultBackend<B> {
     backend: B,
     plan: Arc<Mutex<Plan>>,
+    is_seen_as_remote: bool,
 }
 
 /// What happens to one call.
@@ -59,6 +60,8 @@ pub enum Fault {
     LostReply,
     /// It is applied and answered, after this long; dropped before, it is not applied.
     Delay(Duration),
+    /// It is applied at once, and answered after this long.
+    LateReply(Duration),
     /// It never ends, and is not applied.
     Hang,
     /// It is applied, and never ends.
@@ -72,7 +75,15 @@ impl<B> FaultBackend<B> {
         Self {
             backend,
             plan: Arc::default(),
+            is_seen_as_remote: false,
         }
+    }
+
+    /// Layers see it as a backend that is reached over a network, and save calls to it where they can.
+    #[must_use]
+    pub fn seen_as_remote(mut self) -> Self {
+        self.is_seen_as_remote = true;
+        self
     }
 
     /// Faults come by the schedule with this number, 0 if not said: the same ones in each run.
@@ -150,12 +161,21 @@ impl<B: Sync> Wrapper for FaultBackend<B> {
                 tokio::time::sleep(delay).await;
                 call().await
             }
+            Fault::LateReply(delay) => {
+                let answer = call().await;
+                tokio::time::sleep(delay).await;
+                answer
+            }
             Fault::Hang => pending().await,
             Fault::HangAfter => {
                 drop(call().await);
                 pending().await
             }
         }
+    }
+
+    fn leaves_process(&self, wrapped: bool) -> bool {
+        wrapped || self.is_seen_as_remote
     }
 }
 
@@ -239,7 +259,7 @@ mod tests {
     use super::*;
     use crate::{
         backend::{
-            KeyValue,
+            KeyValue, MemoryBackend, Quotas,
             stub::{Stub, call},
         },
         clock::monotonic_now,
@@ -307,6 +327,28 @@ mod tests {
         call(&backend, Op::Get).await.expect("it is late, no more");
         assert_eq!(monotonic_now() - began, delay);
         assert_eq!(stub.applied(), [Op::Get]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_reply_is_of_a_call_that_was_applied_at_once() {
+        let (backend, stub) = faulty();
+        let delay = Duration::from_secs(3);
+        backend.script([Fault::LateReply(delay), Fault::LateReply(delay)]);
+
+        let dropped = tokio::time::timeout(delay / 2, call(&backend, Op::Put)).await;
+        assert!(dropped.is_err());
+        assert_eq!(stub.applied(), [Op::Put]);
+
+        let began = monotonic_now();
+        call(&backend, Op::Get).await.expect("it is late, no more");
+        assert_eq!(monotonic_now() - began, delay);
+    }
+
+    #[test]
+    fn it_is_remote_if_it_shall_be_seen_so() {
+        let backend = FaultBackend::new(MemoryBackend::new());
+        assert!(!backend.is_remote());
+        assert!(backend.seen_as_remote().is_remote());
     }
 
     #[tokio::test(start_paused = true)]
