@@ -122,10 +122,11 @@ tuple!(A B C D);
 #[cfg(test)]
 mod tests {
     use super::super::{
-        header,
+        Resolved, cookie, header,
         testing::{key, missing, request},
     };
     use super::*;
+    use crate::key::Key;
     use proptest::prelude::*;
 
     #[test]
@@ -147,6 +148,7 @@ mod tests {
     }
 
     proptest! {
+        /// P22.
         #[test]
         fn different_headers_are_different_subjects(
             a in header_bytes(), b in header_bytes(), c in header_bytes(), d in header_bytes(),
@@ -155,6 +157,23 @@ mod tests {
             let one = key(&subject, &request(&[("a", &a), ("b", &b)]));
             let two = key(&subject, &request(&[("a", &c), ("b", &d)]));
             prop_assert_eq!(one == two, (a, b) == (c, d));
+        }
+
+        /// P22.
+        #[test]
+        fn no_byte_moves_from_one_value_to_the_next(bytes in header_bytes(), i in 1..24_usize, j in 1..24_usize) {
+            prop_assume!(i < bytes.len() && j < bytes.len());
+            let subject = (header("a"), cookie("b")).or_skip();
+            let cut = |at| {
+                let (a, b) = bytes.split_at(at);
+                let b = [b"b=", b].concat();
+                let mut key = KeyParts::new();
+                let resolved = subject.resolve(&request(&[("a", a), ("cookie", &b)]), &mut key);
+                (resolved == Resolved::Key).then(|| Key::custom("test", &key))
+            };
+            if let Some((one, two)) = cut(i).zip(cut(j)) {
+                prop_assert_eq!(one == two, i == j);
+            }
         }
     }
 }

@@ -60,6 +60,7 @@ mod extractors;
 mod forwarded;
 mod is_within;
 mod networks;
+mod path_form;
 mod pattern;
 mod peer;
 mod routes;

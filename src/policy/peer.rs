@@ -213,6 +213,7 @@ mod tests {
     }
 
     proptest! {
+        /// P25.
         #[test]
         fn a_mapped_ipv4_address_has_the_key_of_the_address(v4 in any::<std::net::Ipv4Addr>()) {
             prop_assert_eq!(peer_key(v4.into()), peer_key(v4.to_ipv6_mapped().into()));
@@ -223,6 +224,7 @@ mod tests {
             prop_assert_eq!(peer_key(a.into()) == peer_key(b.into()), a == b);
         }
 
+        /// P25.
         #[test]
         fn one_slash_64_has_one_key_and_two_have_two(
             site in 0x2000_u64 << 48..0x4000_u64 << 48, other in 0x2000_u64 << 48..0x4000_u64 << 48,

@@ -4,7 +4,8 @@ use http::{Method, request::Parts};
 
 use super::{
     Policy,
-    pattern::{AxumRoute, PathForm, Pattern},
+    path_form::{AxumRoute, PathForm},
+    pattern::Pattern,
 };
 use crate::error::ConfigError;
 

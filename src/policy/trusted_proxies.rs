@@ -383,6 +383,7 @@ mod tests {
     }
 
     proptest! {
+        /// P25.
         #[test]
         fn a_forged_prefix_never_changes_the_key(
             forged in proptest::collection::vec("[ -~\u{e9}\t]{0,30}", 0..4),
