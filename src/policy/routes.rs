@@ -219,12 +219,9 @@ impl<R> Default for Routes<R> {
 
 impl<R: Clone + Send + Sync + 'static> Policy<R> for Routes<R> {
     fn rule(&self, parts: &Parts) -> Option<R> {
-        let forms = self.path_forms(parts);
+        let readings = self.readings(parts);
         self.routes_for(&parts.method)
-            .find(|route| {
-                let mut forms = forms.iter().flatten();
-                forms.any(|form| route.pattern.covers(*form))
-            })
+            .find(|route| readings.any(|form| route.pattern.covers(form)))
             .map(|route| route.rule.clone())
     }
 
@@ -250,33 +247,30 @@ impl<R: Clone + Send + Sync + 'static> Policy<R> for Routes<R> {
 
 impl<R> Routes<R> {
     /// What a pattern may cover to cover the request; see "Which path".
-    fn path_forms<'a>(&self, parts: &'a Parts) -> [Option<PathForm<'a>>; 7] {
+    fn readings<'a>(&self, parts: &'a Parts) -> Readings<'a> {
         let asked = asked_path(parts);
         let rewritten = rewritten_path(parts, asked);
-        let Some(route) = matched_route(parts).map(AxumRoute::new) else {
-            return lenient_forms(asked, rewritten, None);
+        let route = matched_route(parts).map(AxumRoute::new);
+        let Some(final_route) = route.filter(|route| !route.takes_rest()) else {
+            return Readings {
+                asked: PathForm::all(asked),
+                rewritten: rewritten.map_or([None; 3], PathForm::all),
+                route: route.map(PathForm::Route),
+            };
         };
-        if route.takes_rest() {
-            return lenient_forms(asked, rewritten, Some(route));
-        }
         let has_own_rule = self
             .routes_for(&parts.method)
-            .any(|own| own.pattern.is_route(route));
+            .any(|own| own.pattern.is_route(final_route));
         let form = if has_own_rule {
             PathForm::Plain
         } else {
             PathForm::decoded
         };
-        let route = Some(PathForm::Route(route));
-        [
-            Some(form(asked)),
-            rewritten.map(form),
-            route,
-            None,
-            None,
-            None,
-            None,
-        ]
+        Readings {
+            asked: [Some(form(asked)), None, None],
+            rewritten: [rewritten.map(form), None, None],
+            route: route.map(PathForm::Route),
+        }
     }
 
     fn routes_for<'a>(&'a self, method: &'a Method) -> impl Iterator<Item = &'a Route<R>> {
@@ -284,14 +278,19 @@ impl<R> Routes<R> {
     }
 }
 
-fn lenient_forms<'a>(
-    asked: &'a str,
-    rewritten: Option<&'a str>,
-    route: Option<AxumRoute<'a>>,
-) -> [Option<PathForm<'a>>; 7] {
-    let [a, b, c] = PathForm::all(asked);
-    let [d, e, f] = rewritten.map_or([None; 3], PathForm::all);
-    [a, b, c, d, e, f, route.map(PathForm::Route)]
+/// The forms of the paths and of the route that count for a request.
+#[derive(Debug)]
+struct Readings<'a> {
+    asked: [Option<PathForm<'a>>; 3],
+    rewritten: [Option<PathForm<'a>>; 3],
+    route: Option<PathForm<'a>>,
+}
+
+impl Readings<'_> {
+    fn any(&self, covers: impl FnMut(PathForm<'_>) -> bool) -> bool {
+        let paths = self.asked.iter().chain(&self.rewritten);
+        paths.chain([&self.route]).flatten().copied().any(covers)
+    }
 }
 
 impl<R> Route<R> {
