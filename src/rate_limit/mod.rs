@@ -20,13 +20,13 @@
 //! # Ok::<(), tower_stash::ConfigError>(())
 //! ```
 //!
-//! Different routes, different rules; limits by account where there is one; legacy headers:
+//! Different routes, different rules; only failed logins count; writing costs more; legacy headers:
 //!
 //! ```
 //! use tower_stash::{
 //!     backend::MemoryBackend,
 //!     policy::{KeyExtractor as _, Routes, TrustedProxies, client_ip, header},
-//!     rate_limit::{HeaderStyle, Outage, Quota, RateLimitLayer, RateLimitRule},
+//!     rate_limit::{HeaderStyle, Outage, Quota, RateLimitLayer, RateLimitRule, SECOND},
 //! };
 //!
 //! let client = client_ip(TrustedProxies::cidrs(["10.0.0.0/8"])?).or_reject();
@@ -35,25 +35,58 @@
 //!     client,
 //!     [("burst", Quota::per_minute(5)), ("daily", Quota::per_day(50))],
 //! )?
+//! .with_count_if(|response| response.status == 401) // good logins are given back
 //! .with_outage(Outage::Deny);
-//! let api = RateLimitRule::new("api", header("x-api-key").or_shared(), [("rate", Quota::per_second(100))])?;
+//! let rate = Quota::token_bucket(100, SECOND).with_burst(200);
+//! let api = RateLimitRule::new("api", header("x-api-key").or_shared(), [("rate", rate)])?
+//!     .with_cost(|request| if request.method == "GET" { 1 } else { 5 });
 //!
 //! let routes = Routes::new().post("/login", login).any("/api/{*rest}", api);
 //! let limits = RateLimitLayer::new(MemoryBackend::new(), routes)?.with_headers(HeaderStyle::Legacy);
 //! # Ok::<(), tower_stash::ConfigError>(())
 //! ```
 //!
+//! # What a rule can say
+//!
+//! | | |
+//! |---|---|
+//! | how much in which time | [`Quota`]s, up to eight, decided together: all or none |
+//! | what a request costs | [`with_cost`](RateLimitRule::with_cost), [`with_fixed_cost`](RateLimitRule::with_fixed_cost); [`Quota::with_weight`] for one limit |
+//! | a limit by plan or tenant | [`with_dynamic_limit`](RateLimitRule::with_dynamic_limit) |
+//! | a limit of one subject | [`with_overrides`](RateLimitRule::with_overrides) |
+//! | two subjects, such as address and user | [`with_and`](RateLimitRule::with_and) |
+//! | who is exempt, who is not wanted | [`with_skip`](RateLimitRule::with_skip), [`with_deny_list`](RateLimitRule::with_deny_list) |
+//! | what counts, once the response is there | [`with_count_if`](RateLimitRule::with_count_if), [`with_permit`](RateLimitRule::with_permit) |
+//! | what becomes of who keeps trying | [`with_ban`](RateLimitRule::with_ban) |
+//! | a rule on trial | [`with_shadow`](RateLimitRule::with_shadow) |
+//! | what happens in an outage | [`with_outage`](RateLimitRule::with_outage) |
+//!
 //! # What clients see
 //!
 //! Every limited response says where its limits stand, in the headers of [`HeaderStyle`]. A request
 //! that is denied gets 429 with `Retry-After`: waiting so long is enough if nobody else comes, and
-//! nothing less is. The body is `application/problem+json`, or a gRPC status where the request is a
-//! gRPC call; see [`Respond`](crate::respond::Respond) for other forms.
+//! nothing less is. One that costs more than a limit is told that it never fits. The body is
+//! `application/problem+json`, or a gRPC status where the request is a gRPC call; see
+//! [`Respond`](crate::respond::Respond) for other forms.
+//!
+//! # Without HTTP
+//!
+//! A [`RateLimiter`] decides by the same rules for a job or a handler, and is an admin page's hand on
+//! what the layer counts: it looks, resets, penalises and bans.
+//! [`RateLimitLayer::explain`] says in words what would become of a request, and why.
+//!
+//! # The deny cache
+//!
+//! Where a decision is a round trip, a denial is remembered in the process and repeated until its wait is
+//! over. That admits nothing more, since nobody can be admitted before; and a client that
+//! keeps trying costs the backend nothing. See
+//! [`with_deny_cache`](RateLimitLayer::with_deny_cache).
 //!
 //! # When the backend is away
 //!
-//! The rule decides: requests go through uncounted ([`Outage::Allow`], the default) or get 503
-//! ([`Outage::Deny`]). A time-out counts as away, and the call is not repeated: at worst one request
+//! The rule decides: requests go through uncounted ([`Outage::Allow`], the default), get 503
+//! ([`Outage::Deny`]), or are counted in the process against a share of each limit
+//! ([`Outage::Local`]). A time-out counts as away, and the call is not repeated: at worst one request
 //! too many is counted.
 //!
 //! The layer adds a [`Breaker`](crate::backend::Breaker) and no time-out: `RedisBackend` has its own;
@@ -61,9 +94,11 @@
 //!
 //! # Outcomes
 //!
-//! In [metrics and events](crate::observe): `allowed`; `denied` (429); `missing_key` (400, where the
-//! subject is [`or_reject`](crate::policy::KeyExtractor::or_reject)); `outage` (the backend did not
-//! answer, and the rule's [`Outage`] decided).
+//! In [metrics and events](crate::observe), of each rule that was asked: `allowed`; `denied` (429);
+//! `denied_cached` (429, from the deny cache); `banned` (429); `shadow_denied` (let through by a rule
+//! on trial); `deny_listed` (403); `missing_key` (400, where the subject is
+//! [`or_reject`](crate::policy::KeyExtractor::or_reject)); `outage` (the backend did not answer, and
+//! the rule's [`Outage`] decided).
 
 mod answer;
 mod asking;
