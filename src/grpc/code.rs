@@ -1,5 +1,7 @@
 //! The status codes of gRPC.
 
+use http::HeaderValue;
+
 /// A gRPC status code (`google.rpc.Code`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GrpcCode(u8);
@@ -44,5 +46,13 @@ impl GrpcCode {
     #[must_use]
     pub const fn as_u8(self) -> u8 {
         self.0
+    }
+
+    /// The code that `grpc-status` says; what is none of the 17 is [`UNKNOWN`](Self::UNKNOWN).
+    pub(super) fn parse(status: &HeaderValue) -> Self {
+        let number = status.to_str().ok().and_then(|status| status.parse().ok());
+        number
+            .filter(|number| *number <= Self::UNAUTHENTICATED.0)
+            .map_or(Self::UNKNOWN, Self)
     }
 }

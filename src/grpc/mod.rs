@@ -27,6 +27,11 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
         && matches!(suffix.first(), None | Some(b'+' | b'-' | b';' | b' '))
 }
 
+/// The status that these headers or trailers carry, if any.
+pub(crate) fn status(headers: &HeaderMap) -> Option<GrpcCode> {
+    headers.get(GRPC_STATUS).map(GrpcCode::parse)
+}
+
 /// A trailers-only answer to a call with these headers, under this code.
 pub(crate) fn trailers_only<B: Default>(
     call: &HeaderMap,

@@ -107,6 +107,7 @@ mod denials;
 mod engine;
 mod explanation;
 mod future;
+mod grpc_refund;
 mod headers;
 mod layer;
 mod limiter;
@@ -124,6 +125,7 @@ pub use self::{
     check::{Check, Standing},
     explanation::{Explanation, Finding, RuleExplanation},
     future::ResponseFuture,
+    grpc_refund::{GrpcRefund, GrpcRefundBody, GrpcRefundFuture, GrpcRefundLayer},
     headers::HeaderStyle,
     layer::RateLimitLayer,
     limiter::RateLimiter,

@@ -10,7 +10,7 @@ use tower_stash::{
     clock::{Clock as _, Timestamp},
     policy::{KeyExtractor as _, header},
     rate_limit::{HeaderStyle, Quota, RateLimitLayer, RateLimitRule},
-    respond::{GrpcStatus, PlainText, Rejection, Respond},
+    respond::{GrpcCode, GrpcStatus, PlainText, ProblemDetails, Rejection, Respond},
     testing::ManualClock,
 };
 
@@ -305,6 +305,34 @@ async fn a_grpc_call_gets_a_status_and_no_body_from_the_default_answer() {
         Some("60000")
     );
     assert_eq!(text(denied).await, "");
+}
+
+#[tokio::test]
+async fn only_denied_grpc_calls_that_may_come_back_get_another_code() {
+    let quotas = [("minute", Quota::per_minute(1))];
+    let rule = RateLimitRule::new("api", header("x-key").or_shared(), quotas)
+        .unwrap()
+        .with_cost(|request| if request.method == Method::PUT { 2 } else { 1 });
+    let layer = RateLimitLayer::new(MemoryBackend::new(), rule).unwrap();
+    let code = GrpcCode::UNAVAILABLE;
+    let service = limited(&layer.with_respond(ProblemDetails.with_denial_code(code)));
+    get(&service).await;
+    assert_eq!(get(&service).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    for (method, code, push_back) in [(Method::POST, "14", "60000"), (Method::PUT, "8", "-1")] {
+        let mut call = request(method, "/pkg.Service/Method");
+        call.headers_mut()
+            .insert("content-type", "application/grpc".parse().unwrap());
+        let Ok(denied) = service.clone().oneshot(call).await;
+        assert_eq!(header_of(denied.headers(), "grpc-status"), Some(code));
+        assert_eq!(
+            header_of(denied.headers(), "grpc-retry-pushback-ms"),
+            Some(push_back)
+        );
+        assert_eq!(
+            denied.headers().contains_key("retry-after"),
+            push_back != "-1"
+        );
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use std::convert::Infallible;
 use axum::body::Body;
 use http::{Request, Response};
 use tower::Service;
-use tower_stash::rate_limit::{RateLimit, RateLimitLayer, RateLimitRule};
+use tower_stash::rate_limit::{
+    GrpcRefund, GrpcRefundBody, GrpcRefundLayer, RateLimit, RateLimitLayer, RateLimitRule,
+};
 
 type Inner = tower::util::BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 type Future = <RateLimit<Inner> as Service<Request<Body>>>::Future;
@@ -18,6 +20,9 @@ fn layer_service_and_future_are_as_free_as_axum_and_tonic_need() {
     free::<RateLimit<Inner>>();
     free::<RateLimitRule>();
     sendable::<Future>();
+    free::<GrpcRefundLayer>();
+    free::<GrpcRefund<Inner>>();
+    sendable::<GrpcRefundBody<Body>>();
 }
 
 #[test]

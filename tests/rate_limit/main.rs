@@ -13,6 +13,7 @@ mod answers;
 mod axum_stack;
 mod bounds;
 mod configuration;
+mod grpc_refund;
 mod hostile;
 mod http_client;
 mod hyper_stack;

@@ -206,7 +206,8 @@ impl RateLimitRule {
     /// What a request costs is taken before it runs, so that no more than the limit run at once, and
     /// given back when the response's head says that it does not count. If that call is lost, the
     /// request stays counted; so does one that is dropped or fails without a response. The body is
-    /// not looked at: for what only the handler knows, see [`with_permit`](Self::with_permit).
+    /// not looked at: for what only the handler knows, see [`with_permit`](Self::with_permit), and for
+    /// the status of gRPC calls [`GrpcRefundLayer`](super::GrpcRefundLayer).
     #[must_use]
     pub fn with_count_if(
         mut self,
