@@ -81,21 +81,6 @@ async fn several_limits_are_told_together_and_only_the_violated_ones_are_named()
 }
 
 #[tokio::test]
-async fn a_token_bucket_tells_its_burst_and_the_time_that_fills_it() {
-    let second = Duration::from_secs(1);
-    let (layer, _) = layer(&[("rate", Quota::token_bucket(100, second).with_burst(250))]);
-    let response = get(&limited(&layer)).await;
-    assert_eq!(
-        header_of(response.headers(), "ratelimit-policy"),
-        Some("\"api.rate\";q=250;w=3")
-    );
-    assert_eq!(
-        header_of(response.headers(), "ratelimit"),
-        Some("\"api.rate\";r=249;t=1")
-    );
-}
-
-#[tokio::test]
 async fn a_denial_takes_nothing_from_the_other_limits() {
     let (layer, clock) = layer(&[
         ("burst", Quota::sliding(1, Duration::from_secs(1))),

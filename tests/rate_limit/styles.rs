@@ -139,6 +139,25 @@ async fn a_window_of_broken_seconds_is_not_told() {
 }
 
 #[tokio::test]
+async fn a_token_bucket_tells_its_burst_and_how_long_that_takes_to_come_back() {
+    // A token every 334 ms and a bit: ten of them take 3.34 s.
+    let bucket = Quota::token_bucket(3, Duration::from_secs(1)).with_burst(10);
+    let weighed = Quota::token_bucket(60, MINUTE).with_burst(9).with_weight(4);
+    for (quota, policy) in [(bucket, "10;w=4"), (weighed, "2;w=9")] {
+        for style in [HeaderStyle::Draft7, HeaderStyle::Draft6] {
+            let service = layer(style, rule("api", &[("rate", quota)])).layer(handler());
+            let response = send(&service, page()).await;
+            assert_eq!(told(&response)["ratelimit-policy"], policy);
+        }
+        let style = HeaderStyle::Draft11;
+        let service = layer(style, rule("api", &[("rate", quota)])).layer(handler());
+        let response = send(&service, page()).await;
+        let policy = format!("\"api.rate\";q={policy}");
+        assert_eq!(told(&response)["ratelimit-policy"], policy);
+    }
+}
+
+#[tokio::test]
 async fn stacked_layers_tell_the_tightest_limit_in_every_style_with_room_for_one() {
     for style in STYLES {
         if style == HeaderStyle::Draft11 {

@@ -36,19 +36,8 @@ impl Quota {
 
     /// How long a token bucket takes to gain a token, in microseconds, rounded up so that it never gains more than its
     /// limit in a window.
-    pub(super) fn interval_micros(&self) -> u64 {
+    pub(crate) fn interval_micros(&self) -> u64 {
         micros(self.window).div_ceil(self.limit.max(1))
-    }
-
-    /// How long an empty token bucket takes to fill; other quotas have nothing to fill.
-    #[cfg(feature = "rate-limit")]
-    pub(crate) fn filling(&self) -> Option<Duration> {
-        match self.algorithm {
-            Algorithm::TokenBucket { burst } => Some(Duration::from_micros(
-                burst.saturating_mul(self.interval_micros()),
-            )),
-            _ => None,
-        }
     }
 
     /// What cannot work, and what to write instead.

@@ -7,7 +7,7 @@ use sfv::{BareItem, Dictionary, List, ListEntry, Parser};
 
 use super::*;
 use crate::{
-    backend::{Limit, LimitState, Quota, Retry},
+    backend::{Algorithm, Limit, LimitState, Quota, Retry},
     rate_limit::rule::NamedLimits,
 };
 
@@ -23,9 +23,31 @@ fn quota() -> impl Strategy<Value = Quota> {
         (1..=366 * 86_400_u64).prop_map(Duration::from_secs),
         (1..=10_000_u64).prop_map(Duration::from_millis),
     ];
-    (1..=999_999_999_999_999_u64, window, 1..5_u32).prop_map(|(limit, window, weight)| {
+    let fixed = (1..=INTEGER, window, 1..5_u32).prop_map(|(limit, window, weight)| {
         Quota::fixed(limit.max(weight.into()), window).with_weight(weight)
-    })
+    });
+    let bucket = (1..=1_000_u64, 1..=86_400_000_u64, 5..=1_000_u64, 1..5_u32);
+    let bucket = bucket.prop_map(|(limit, window, burst, weight)| {
+        Quota::token_bucket(limit, Duration::from_millis(window))
+            .with_burst(burst)
+            .with_weight(weight)
+    });
+    prop_oneof![fixed, bucket]
+}
+
+/// How much a quota admits in how many seconds, if they are whole.
+fn admitted(quota: &Quota) -> (u64, Option<u64>) {
+    let calls = quota.capacity() / u64::from(quota.weight());
+    if let Algorithm::TokenBucket { burst } = quota.algorithm() {
+        let micros = quota
+            .window()
+            .as_micros()
+            .div_ceil(quota.limit().max(1).into());
+        let refill = (micros * u128::from(burst)).div_ceil(1_000_000);
+        return (calls, (burst > 0).then(|| refill.try_into().unwrap()));
+    }
+    let is_whole = quota.window().subsec_nanos() == 0;
+    (calls, is_whole.then_some(quota.window().as_secs()))
 }
 
 fn state() -> impl Strategy<Value = LimitState> {
@@ -146,13 +168,12 @@ proptest! {
     fn draft_11_is_two_lists_that_say_what_is_so(standing in standing()) {
         let headers = standing.in_style(HeaderStyle::Draft11);
         let limits = standing.limits.iter().zip(&standing.decision.limits);
-        let (policy, standing): (Vec<_>, Vec<_>) = limits
+        let (policy, standing): (Vec<(_, Vec<_>)>, Vec<_>) = limits
             .map(|((name, limit), state)| {
-                let quota = limit.quota();
-                let mut admitted = vec![("q".to_owned(), number(state.limit / u64::from(quota.weight())))];
-                if quota.window().subsec_nanos() == 0 {
-                    admitted.push(("w".to_owned(), number(quota.window().as_secs())));
-                }
+                let (calls, window) = admitted(&applied(limit, state));
+                let calls = Some(("q".to_owned(), number(calls)));
+                let window = window.map(|seconds| ("w".to_owned(), number(seconds)));
+                let admitted = calls.into_iter().chain(window).collect();
                 let mut left = vec![("r".to_owned(), number(state.remaining))];
                 if let Some(reset) = state.reset {
                     left.push(("t".to_owned(), seconds(reset)));

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, time::Duration};
 
 use crate::{
-    backend::{LimitState, Quota, Retry},
+    backend::{Algorithm, LimitState, Quota, Retry},
     respond::whole_seconds,
 };
 
@@ -17,7 +17,7 @@ pub(super) struct Told<'a> {
 }
 
 impl Told<'_> {
-    /// How many calls of cost one it admits in its window.
+    /// How many calls of cost one it admits at once.
     pub(super) fn calls(&self) -> u64 {
         calls(&self.quota)
     }
@@ -27,7 +27,7 @@ impl Told<'_> {
         integer(self.state.remaining)
     }
 
-    /// Its window in seconds, if they are whole.
+    /// The seconds in which it admits so many, if they are whole.
     pub(super) fn window(&self) -> Option<u64> {
         window(&self.quota)
     }
@@ -44,15 +44,17 @@ impl Told<'_> {
     }
 }
 
-/// How many calls of cost one a quota admits in its window, a token bucket in a burst.
+/// How many calls of cost one a quota admits at once, in its window or in a burst.
 pub(super) fn calls(quota: &Quota) -> u64 {
     integer(quota.capacity() / u64::from(quota.weight()))
 }
 
-/// A quota's window in seconds, if they are whole; of a token bucket, the time that fills it.
+/// The seconds in which a quota admits so many: its window, if they are whole, or what a burst takes to
+/// come back.
 pub(super) fn window(quota: &Quota) -> Option<u64> {
-    if let Some(filling) = quota.filling() {
-        return Some(integer(whole_seconds(filling)));
+    if let Algorithm::TokenBucket { burst } = quota.algorithm() {
+        let micros = burst.saturating_mul(quota.interval_micros());
+        return (burst > 0).then(|| integer(micros.div_ceil(1_000_000)));
     }
     let window = quota.window();
     (window.subsec_nanos() == 0).then(|| integer(window.as_secs()))
