@@ -287,9 +287,10 @@ struct Readings<'a> {
 }
 
 impl Readings<'_> {
-    fn any(&self, covers: impl FnMut(PathForm<'_>) -> bool) -> bool {
-        let paths = self.asked.iter().chain(&self.rewritten);
-        paths.chain([&self.route]).flatten().copied().any(covers)
+    fn any(&self, covers: impl Fn(PathForm<'_>) -> bool) -> bool {
+        let any_of =
+            |forms: &[Option<PathForm<'_>>]| forms.iter().flatten().any(|form| covers(*form));
+        any_of(&self.asked) || any_of(&self.rewritten) || self.route.is_some_and(&covers)
     }
 }
 
