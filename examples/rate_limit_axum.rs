@@ -10,7 +10,7 @@ use std::{env, error::Error, net::SocketAddr, time::Duration};
 use axum::{
     Extension, Form, Json, Router,
     extract::{Path, Request, State},
-    http::{HeaderMap, Method, StatusCode, request::Parts},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts},
     middleware::{self, Next},
     response::Response,
     routing::{get, post},
@@ -104,7 +104,7 @@ enum Plan {
 
 /// Looks the API key up, as a database would.
 async fn authenticate(headers: HeaderMap, mut request: Request, next: Next) -> Response {
-    let known = match headers.get("x-api-key").map(|key| key.as_bytes()) {
+    let known = match headers.get("x-api-key").map(HeaderValue::as_bytes) {
         Some(b"key-of-ada") => Some(("ada", Plan::Free)),
         Some(b"key-of-acme") => Some(("acme", Plan::Team)),
         Some(b"key-of-root") => Some(("root", Plan::Unlimited)),

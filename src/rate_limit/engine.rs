@@ -35,6 +35,10 @@ pub(super) struct Engine {
 }
 
 /// What is to be done with a request before it may run.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, and a box would be one more allocation"
+)]
 pub(super) enum Admission {
     /// Nothing: it is not limited.
     Pass,

@@ -245,7 +245,7 @@ impl RateLimitRule {
     pub fn with_ban(mut self, ban: Ban) -> Self {
         match Strikes::new((self.name(), "ban"), ban) {
             Ok(strikes) => self.shape_mut().strikes = Some(strikes),
-            Err(mistake) => self.note(mistake.to_string()),
+            Err(mistake) => self.note(mistake),
         }
         self
     }
@@ -281,8 +281,10 @@ impl RateLimitRule {
     /// was taken from those before it is given back; if that call is lost, it stays counted.
     #[must_use]
     pub fn with_and(mut self, other: Self) -> Self {
-        let shape = self.shape_mut();
-        shape.and.extend(other.members().cloned());
+        let later = other.shape.and.clone();
+        let and = &mut self.shape_mut().and;
+        and.push(other);
+        and.extend(later);
         self
     }
 
@@ -373,12 +375,12 @@ impl RateLimitRule {
 
     fn check_condition(&mut self, condition: &impl Condition) {
         if let Err(mistake) = condition.check() {
-            self.note(mistake.to_string());
+            self.note(mistake);
         }
     }
 
     /// Remembers a mistake, if it is the first.
-    fn note(&mut self, mistake: String) {
+    fn note(&mut self, mistake: impl fmt::Display) {
         let mistake = ConfigError::new(format!("rule {:?}: {mistake}", self.name()));
         self.shape_mut().mistake.get_or_insert(mistake);
     }
