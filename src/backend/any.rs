@@ -5,8 +5,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    Acquire, Backend, Broadcast, Cursor, Decision, Entry, GetOptions, Index, KeyValue, Limit, Page,
-    Precondition, Put, PutOptions, Quotas, Receipt, Result, Subscription, erased::ErasedBackend,
+    Acquire, Amendment, Backend, Broadcast, Cursor, Decision, Entry, GetOptions, Index, KeyValue,
+    Limit, Page, Precondition, Put, PutOptions, Quotas, Receipt, Result, Subscription,
+    erased::ErasedBackend,
 };
 use crate::{clock::Timestamp, key::Key};
 
@@ -77,6 +78,10 @@ impl Quotas for AnyBackend {
         Arc::clone(&self.0)
             .reset(subject.clone(), limits.into())
             .await
+    }
+
+    async fn amend(&self, subject: &Key, amendment: &Amendment) -> Result<()> {
+        Arc::clone(&self.0).amend(subject.clone(), *amendment).await
     }
 }
 

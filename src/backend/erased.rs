@@ -9,8 +9,8 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    Acquire, Backend, Broadcast, Cursor, Decision, Entry, GetOptions, Index, KeyValue, Limit, Page,
-    Precondition, Put, PutOptions, Quotas, Receipt, Result, Subscription,
+    Acquire, Amendment, Backend, Broadcast, Cursor, Decision, Entry, GetOptions, Index, KeyValue,
+    Limit, Page, Precondition, Put, PutOptions, Quotas, Receipt, Result, Subscription,
 };
 use crate::{clock::Timestamp, key::Key};
 
@@ -53,6 +53,7 @@ pub(crate) trait ErasedQuotas: Send + Sync {
     fn acquire(self: Arc<Self>, request: Acquire) -> Call<Decision>;
     fn refund(self: Arc<Self>, receipt: Receipt) -> Call<()>;
     fn reset(self: Arc<Self>, subject: Key, limits: Arc<[Limit]>) -> Call<()>;
+    fn amend(self: Arc<Self>, subject: Key, amendment: Amendment) -> Call<()>;
     fn is_remote(&self) -> bool;
 }
 
@@ -67,6 +68,10 @@ impl<B: Quotas> ErasedQuotas for B {
 
     fn reset(self: Arc<Self>, subject: Key, limits: Arc<[Limit]>) -> Call<()> {
         Box::pin(async move { Quotas::reset(&*self, &subject, &limits).await })
+    }
+
+    fn amend(self: Arc<Self>, subject: Key, amendment: Amendment) -> Call<()> {
+        Box::pin(async move { Quotas::amend(&*self, &subject, &amendment).await })
     }
 
     fn is_remote(&self) -> bool {

@@ -60,8 +60,8 @@ pub use self::{
     metered::Metered,
     op::Op,
     quotas::{
-        Acquire, Algorithm, Ban, DAY, Decision, HOUR, Limit, LimitState, MINUTE, Quota, Quotas,
-        Receipt, Retry, SECOND, Strikes, Take,
+        Acquire, Algorithm, Amendment, Ban, DAY, Decision, HOUR, Limit, LimitState, MINUTE, Quota,
+        Quotas, Receipt, Retry, SECOND, Strikes, Take,
     },
     timeout::Timeout,
 };

@@ -18,6 +18,8 @@ pub enum Op {
     Refund,
     /// [`Quotas::reset`](super::Quotas::reset).
     Reset,
+    /// [`Quotas::amend`](super::Quotas::amend).
+    Amend,
     /// [`Index::add`](super::Index::add).
     IndexAdd,
     /// [`Index::remove`](super::Index::remove).
@@ -40,6 +42,7 @@ impl Op {
         Self::Acquire,
         Self::Refund,
         Self::Reset,
+        Self::Amend,
         Self::IndexAdd,
         Self::IndexRemove,
         Self::IndexMembers,
@@ -58,6 +61,7 @@ impl Op {
             Self::Acquire => "acquire",
             Self::Refund => "refund",
             Self::Reset => "reset",
+            Self::Amend => "amend",
             Self::IndexAdd => "index_add",
             Self::IndexRemove => "index_remove",
             Self::IndexMembers => "index_members",
@@ -76,6 +80,7 @@ impl Op {
             Self::Acquire => "acquire from a quota",
             Self::Refund => "refund to a quota",
             Self::Reset => "reset a quota",
+            Self::Amend => "amend a quota",
             Self::IndexAdd => "add a member to an index",
             Self::IndexRemove => "remove a member from an index",
             Self::IndexMembers => "list the members of an index",

@@ -8,8 +8,9 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Acquire, Backend, Broadcast, Cursor, Decision, Entry, GetOptions, Index, KeyValue, Limit, Op,
-    Page, Precondition, Put, PutOptions, Quotas, Receipt, Result, Subscription, Version,
+    Acquire, Amendment, Backend, Ban, Broadcast, Cursor, Decision, Entry, GetOptions, Index,
+    KeyValue, Limit, Op, Page, Precondition, Put, PutOptions, Quotas, Receipt, Result, Strikes,
+    Subscription, Version,
 };
 use crate::{
     clock::Timestamp,
@@ -54,6 +55,11 @@ pub(crate) async fn call(backend: &impl Backend, op: Op) -> Result<()> {
             backend.refund(&decision.receipt(&acquire)).await
         }
         Op::Reset => backend.reset(&key, &[]).await,
+        Op::Amend => {
+            let strikes = Strikes::new("wrapped", Ban::after(1).within(ttl).lasting(ttl));
+            let strikes = strikes.expect("a valid ban");
+            backend.amend(&key, &Amendment::Unban { strikes }).await
+        }
         Op::IndexAdd => backend.add(&key, bytes, Timestamp::default()).await,
         Op::IndexRemove => backend.remove(&key, bytes).await.map(drop),
         Op::IndexMembers => backend.members(&key, None).await.map(drop),
@@ -105,6 +111,11 @@ impl Quotas for Stub {
 
     async fn reset(&self, _: &Key, _: &[Limit]) -> Result<()> {
         self.apply(Op::Reset);
+        Ok(())
+    }
+
+    async fn amend(&self, _: &Key, _: &Amendment) -> Result<()> {
+        self.apply(Op::Amend);
         Ok(())
     }
 }

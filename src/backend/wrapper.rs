@@ -35,9 +35,9 @@ macro_rules! impl_capabilities {
 
             use $crate::{
                 backend::{
-                    Acquire, Broadcast, Cursor, Decision, Entry, GetOptions, Index, KeyValue,
-                    Limit, Op, Page, Precondition, Put, PutOptions, Quotas, Receipt, Result,
-                    Subscription,
+                    Acquire, Amendment, Broadcast, Cursor, Decision, Entry, GetOptions, Index,
+                    KeyValue, Limit, Op, Page, Precondition, Put, PutOptions, Quotas, Receipt,
+                    Result, Subscription,
                 },
                 clock::Timestamp,
                 key::Key,
@@ -93,6 +93,11 @@ macro_rules! impl_capabilities {
 
                 async fn reset(&self, subject: &Key, limits: &[Limit]) -> Result<()> {
                     self.around(Op::Reset, move || self.backend.reset(subject, limits))
+                        .await
+                }
+
+                async fn amend(&self, subject: &Key, amendment: &Amendment) -> Result<()> {
+                    self.around(Op::Amend, move || self.backend.amend(subject, amendment))
                         .await
                 }
             }

@@ -18,7 +18,7 @@
 //! * `rule`: the name that you gave the rule.
 //! * `outcome` of a request: what the layer decided, in its own words; each layer's page lists them.
 //! * `backend`: the label that you gave [`Metered`](crate::backend::Metered).
-//! * `op`: `get`, `put`, `delete`, `touch`, `acquire`, `refund`, `reset`, `index_add`,
+//! * `op`: `get`, `put`, `delete`, `touch`, `acquire`, `refund`, `reset`, `amend`, `index_add`,
 //!   `index_remove`, `index_members`, `publish`, `subscribe`.
 //! * `outcome` of a call: `ok`, `error`, or `cancelled` if the caller dropped it.
 //! * `kind`: `unavailable`, `timed_out`, `disconnected`, `rejected`, `misconfigured`, `corrupt`,

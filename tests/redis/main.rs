@@ -43,6 +43,7 @@ fn main() -> io::Result<ExitCode> {
         suites::healing::trials(&bed),
         suites::outage::trials(&bed),
         suites::quickstart::trials(&bed),
+        suites::quota_traces::trials(&bed),
         suites::round_trips::trials(&bed),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());

@@ -3,7 +3,7 @@
 use super::{MemoryBackend, budget::NoRoom, shard::Shard, table::Content};
 use crate::{
     backend::{
-        Acquire, Decision, Limit, Quotas, Receipt, Result,
+        Acquire, Amendment, Decision, Limit, Quotas, Receipt, Result,
         quotas::{self, States},
     },
     clock::Timestamp,
@@ -24,7 +24,7 @@ impl Quotas for MemoryBackend {
         let subject = &receipt.subject;
         self.inner.store.with_shard(subject, |shard, now| {
             change(shard, subject, now, |states| {
-                quotas::refund(states, receipt, now);
+                states.refund(receipt, now);
             });
         });
         Ok(())
@@ -39,6 +39,13 @@ impl Quotas for MemoryBackend {
             change(shard, subject, now, |states| states.reset(limits));
         });
         Ok(())
+    }
+
+    async fn amend(&self, subject: &Key, amendment: &Amendment) -> Result<()> {
+        amendment.check()?;
+        self.inner.store.write(subject, TOO_LARGE, |shard, now| {
+            amend(shard, subject, amendment, now)
+        })
     }
 }
 
@@ -59,8 +66,9 @@ fn decide(
         return Ok(decision);
     };
     let states = &mut stored.content;
+    let strikes = states.strikes(request);
     let decision = quotas::decide(states, request, now);
-    if decision.taken == 0 {
+    if decision.taken == 0 && states.strikes(request) == strikes {
         return Ok(decision);
     }
     states.prune(now);
@@ -68,13 +76,33 @@ fn decide(
     shard.counters.resize(subject, deadline).inspect_err(|_| {
         if let Some(stored) = shard.counters.find(subject, now) {
             let states = &mut stored.content;
-            quotas::refund(states, &decision.receipt(request), now);
+            states.refund(&decision.receipt(request), now);
+            states.restore_strikes(request, strikes);
             // Ended counters have left, so it takes no more room than before.
             let deadline = states.deadline();
             _ = shard.counters.resize(subject, deadline);
         }
     })?;
     Ok(decision)
+}
+
+/// Makes a change to a copy, in place of which it is stored if there is room for it.
+fn amend(
+    shard: &mut Shard,
+    subject: &Key,
+    amendment: &Amendment,
+    now: Timestamp,
+) -> std::result::Result<(), NoRoom> {
+    let stored = shard.counters.find(subject, now);
+    let mut states = stored.map_or_else(States::default, |stored| stored.content.clone());
+    states.amend(amendment, now);
+    states.prune(now);
+    if states.is_empty() {
+        shard.counters.remove(subject);
+        return Ok(());
+    }
+    let deadline = states.deadline();
+    shard.counters.put(subject, states, deadline)
 }
 
 /// Changes the counters of a subject that has any, by which they do not grow.

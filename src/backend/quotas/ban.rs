@@ -81,7 +81,7 @@ impl Ban {
 pub struct Strikes {
     ban: Ban,
     /// Digest of the name.
-    id: u64,
+    pub(super) id: u64,
 }
 
 impl Strikes {
@@ -114,6 +114,16 @@ impl Strikes {
     #[must_use]
     pub const fn lasting(&self) -> Duration {
         self.ban.lasting
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn within_millis(&self) -> u64 {
+        millis(self.ban.within)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn lasting_millis(&self) -> u64 {
+        millis(self.ban.lasting)
     }
 
     /// Under which name of a subject a backend stores them, as key-safe text.

@@ -1,136 +1,70 @@
 //! The decision over several limits: read all, decide, then write all or nothing.
 
-use std::time::Duration;
-
-use super::{Acquire, Algorithm, Decision, Limit, Receipt, Take, state::State};
+use super::{Acquire, Decision, LimitState, Take, states::States};
 use crate::clock::Timestamp;
 
-/// The counters of one subject.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct States {
-    counters: Vec<(CounterId, State)>,
-}
-
-/// What makes two limits share a counter: all but the size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct CounterId {
-    algorithm: Algorithm,
-    window: Duration,
-    name: u64,
-}
-
-impl CounterId {
-    fn of(limit: &Limit) -> Self {
-        Self {
-            algorithm: limit.quota.kind(),
-            window: limit.quota.window,
-            name: limit.id,
-        }
-    }
-}
-
-/// Decides a request, and takes what it admits.
+/// Decides a request, takes what it admits, and counts a denial as a strike.
 pub(crate) fn decide(states: &mut States, request: &Acquire, now: Timestamp) -> Decision {
-    let readings = || {
-        request
-            .limits
-            .iter()
-            .map(|limit| (limit.quota(), states.find(limit)))
-    };
-    let fitting = readings()
-        .map(|(quota, state)| state.at(quota, now).remaining() / u64::from(quota.weight()))
-        .min()
-        .unwrap_or(u64::MAX);
-    let taken = match request.take {
-        Take::All if request.cost <= fitting => request.cost,
-        Take::All => 0,
-        Take::UpTo => request.cost.min(fitting),
-    };
-    let admitted = taken > 0 || request.cost == 0;
-    if !admitted {
-        let cost = match request.take {
-            Take::All => request.cost,
-            Take::UpTo => 1,
-        };
-        let denied = readings().map(|(quota, state)| state.at(quota, now).report(quota, cost, 0));
-        return Decision::denied(now, denied.collect());
+    let strikes = request.strikes.as_ref();
+    let banned = strikes.and_then(|strikes| states.ban_left(strikes, now));
+    if request.cost == 0 {
+        let seen = report(states, request, 0, now);
+        return Decision::admitted(0, now, seen).with_ban(banned);
     }
-    if taken == 0 {
-        let seen = readings().map(|(quota, state)| state.at(quota, now).report(quota, 0, 0));
-        return Decision::admitted(0, now, seen.collect());
+    let taken = match banned {
+        Some(_) => 0,
+        None => fitting(states, request, now),
+    };
+    if taken > 0 {
+        return Decision::admitted(taken, now, take(states, request, taken, now));
     }
-    let limits = request.limits.iter().map(|limit| {
-        let quota = limit.quota();
-        let state = states.find_mut(limit);
-        let mark = state.take(quota, now, quota.weighed(taken));
-        state.at(quota, now).report(quota, 0, mark)
-    });
-    Decision::admitted(taken, now, limits.collect())
-}
-
-/// Gives back what a decision took, where it still counts.
-pub(crate) fn refund(states: &mut States, receipt: &Receipt, now: Timestamp) {
-    for (limit, mark) in receipt.limits.iter().zip(&receipt.marks) {
-        let id = CounterId::of(limit);
-        if let Some((_, state)) = states.counters.iter_mut().find(|(known, _)| *known == id) {
-            let units = limit.quota.weighed(receipt.taken);
-            state.refund(&limit.quota, now, units, *mark);
+    let cost = match request.take {
+        Take::All => request.cost,
+        Take::UpTo => 1,
+    };
+    let limits = report(states, request, cost, now);
+    let banned = match strikes {
+        Some(strikes) if banned.is_none() && request.take == Take::All => {
+            states.strike(strikes, now);
+            states.ban_left(strikes, now)
         }
+        _ => banned,
+    };
+    Decision::denied(now, limits).with_ban(banned)
+}
+
+/// How much of the cost is taken if nothing else stands in the way.
+fn fitting(states: &States, request: &Acquire, now: Timestamp) -> u64 {
+    let fitting = request.limits.iter().map(|limit| {
+        let quota = states.quota(request, limit, now);
+        states.counter(limit).at(&quota, now).remaining() / u64::from(quota.weight())
+    });
+    let fitting = fitting.min().unwrap_or(u64::MAX);
+    match request.take {
+        Take::All if request.cost > fitting => 0,
+        Take::All | Take::UpTo => request.cost.min(fitting),
     }
 }
 
-impl States {
-    /// Forgets what was taken from these limits.
-    pub(crate) fn reset(&mut self, limits: &[Limit]) {
-        self.counters
-            .retain(|(id, _)| !limits.iter().any(|limit| CounterId::of(limit) == *id));
-    }
+/// Takes from each limit, and tells where they stand afterwards.
+fn take(states: &mut States, request: &Acquire, taken: u64, now: Timestamp) -> Vec<LimitState> {
+    let limits = request.limits.iter().map(|limit| {
+        let quota = states.quota(request, limit, now);
+        let counter = states.counter_mut(limit);
+        let mark = counter.take(&quota, now, quota.weighed(taken));
+        counter.at(&quota, now).report(&quota, 0, mark)
+    });
+    limits.collect()
+}
 
-    /// Forgets the counters that no longer count.
-    pub(crate) fn prune(&mut self, now: Timestamp) {
-        self.counters
-            .retain(|(id, state)| state.end(id.algorithm, id.window) > now.as_millis());
-    }
-
-    /// Whether nothing is counted.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.counters.is_empty()
-    }
-
-    /// When none of the counters counts any more.
-    pub(crate) fn deadline(&self) -> Timestamp {
-        let end = self
-            .counters
-            .iter()
-            .map(|(id, state)| state.end(id.algorithm, id.window))
-            .max();
-        Timestamp::from_millis(end.unwrap_or(0))
-    }
-
-    /// Roughly how many bytes they take.
-    pub(crate) fn size(&self) -> usize {
-        let heap: usize = self.counters.iter().map(|(_, state)| state.heap()).sum();
-        size_of::<(CounterId, State)>() * self.counters.len() + heap
-    }
-
-    fn find(&self, limit: &Limit) -> &State {
-        let id = CounterId::of(limit);
-        let known = self.counters.iter().find(|(known, _)| *known == id);
-        known.map_or_else(|| State::empty(limit.quota.algorithm), |(_, state)| state)
-    }
-
-    fn find_mut(&mut self, limit: &Limit) -> &mut State {
-        let id = CounterId::of(limit);
-        let position = self
-            .counters
-            .iter()
-            .position(|(known, _)| *known == id)
-            .unwrap_or_else(|| {
-                self.counters
-                    .push((id, State::empty(limit.quota.algorithm).clone()));
-                self.counters.len() - 1
-            });
-        #[expect(clippy::indexing_slicing, reason = "found or pushed the line before")]
-        &mut self.counters[position].1
-    }
+/// Where each limit stands for who asks for this cost.
+fn report(states: &States, request: &Acquire, cost: u64, now: Timestamp) -> Vec<LimitState> {
+    let limits = request.limits.iter().map(|limit| {
+        let quota = states.quota(request, limit, now);
+        states
+            .counter(limit)
+            .at(&quota, now)
+            .report(&quota, cost, 0)
+    });
+    limits.collect()
 }

@@ -53,7 +53,14 @@ impl Decision {
         self
     }
 
-    /// How long to wait until the cost is admitted: the longest wait of any limit, and a ban's rest.
+    /// The subject is banned for this much longer, if it is.
+    pub(crate) const fn with_ban(mut self, left: Option<Duration>) -> Self {
+        self.banned = left;
+        self
+    }
+
+    /// How long to wait until the cost is admitted: the longest wait of any limit, and a ban's rest, also where
+    /// nothing was asked for.
     #[must_use]
     pub fn retry(&self) -> Retry {
         let limits = self.limits.iter().map(|limit| limit.retry);

@@ -47,7 +47,9 @@ impl TokenBucket {
         }
         let taken = units.saturating_mul(quota.interval_micros());
         let given_back = taken.min(mark.saturating_sub(now));
-        self.full_at = self.full_at.saturating_sub(given_back).max(now);
+        let full_at = self.full_at.saturating_sub(given_back);
+        // A full bucket is as if nothing had been taken, wherever the clock steps.
+        self.full_at = if full_at > now { full_at } else { 0 };
     }
 
     /// When it stops counting, in milliseconds.

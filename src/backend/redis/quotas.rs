@@ -7,12 +7,12 @@ use fred::{bytes_utils::Str, types::Value};
 use super::{
     RedisBackend,
     reply::{Items, unexpected},
-    script::{ACQUIRE, REFUND},
+    script::{ACQUIRE, AMEND, REFUND},
 };
 use crate::{
     backend::{
-        Acquire, Algorithm, BackendError, BackendErrorKind, Decision, Limit, LimitState, Quotas,
-        Receipt, Result, Retry, Take,
+        Acquire, Algorithm, Amendment, BackendError, BackendErrorKind, Decision, Limit, LimitState,
+        Quotas, Receipt, Result, Retry, Strikes, Take,
     },
     clock::Timestamp,
     key::Key,
@@ -27,16 +27,20 @@ impl Quotas for RedisBackend {
         request.check()?;
         let routing_key = self.name(&request.subject);
         let call = |mut call: Vec<Value>| {
-            call.reserve(4 + 6 * request.limits.len());
-            push_counters(&mut call, &routing_key, &request.limits);
+            call.reserve(9 + 7 * request.limits.len());
+            push_keys(&mut call, &routing_key, request);
             call.push(self.quota_now());
             call.push(Value::from_static_str(match request.take {
                 Take::All => "all",
                 Take::UpTo => "upto",
             }));
             call.push(decimal(request.cost));
+            call.push(decimal(request.limits.len() as u64));
             for limit in &*request.limits {
                 push_limit(&mut call, limit);
+            }
+            if let Some(strikes) = &request.strikes {
+                push_strikes(&mut call, strikes);
             }
             call
         };
@@ -50,19 +54,24 @@ impl Quotas for RedisBackend {
         if items.next()?.unsigned()? > 0 {
             COUNTERS.warn(&"found counters that cannot be read; they count as empty");
         }
+        let banned = match items.next()?.unsigned()? {
+            0 => None,
+            micros => Some(Duration::from_micros(micros)),
+        };
         let limits = request
             .limits
             .iter()
-            .map(|limit| limit_state(limit, &mut items))
+            .map(|_| limit_state(&mut items))
             .collect::<Result<_>>()?;
         if !items.is_empty() {
             return Err(unexpected(ACQUIRE_QUOTA));
         }
-        Ok(if admitted {
+        let decision = if admitted {
             Decision::admitted(taken, now, limits)
         } else {
             Decision::denied(now, limits)
-        })
+        };
+        Ok(decision.with_ban(banned))
     }
 
     async fn refund(&self, receipt: &Receipt) -> Result<()> {
@@ -103,9 +112,62 @@ impl Quotas for RedisBackend {
             .integer()?;
         Ok(())
     }
+
+    async fn amend(&self, subject: &Key, amendment: &Amendment) -> Result<()> {
+        amendment.check()?;
+        let routing_key = self.name(subject);
+        match amendment {
+            Amendment::Ban { strikes, lasting } => {
+                let key = strikes_key(&routing_key, strikes);
+                let ban = [decimal(strikes.after().into())];
+                self.put_amendment(&routing_key, key, *lasting, &ban).await
+            }
+            Amendment::Resize { limit, to, lasting } => {
+                let key = size_key(&routing_key, limit);
+                let resized = limit.resized(*to);
+                let quota = resized.quota();
+                let size = [decimal(quota.limit()), decimal(quota.capacity())];
+                self.put_amendment(&routing_key, key, *lasting, &size).await
+            }
+            Amendment::Unban { strikes } => {
+                let key = strikes_key(&routing_key, strikes);
+                self.drop_amendment(&routing_key, key).await
+            }
+            Amendment::Restore { limit } => {
+                let key = size_key(&routing_key, limit);
+                self.drop_amendment(&routing_key, key).await
+            }
+        }
+    }
 }
 
 impl RedisBackend {
+    /// Stores a ban or a size that ends by itself.
+    async fn put_amendment(
+        &self,
+        routing_key: &str,
+        key: Value,
+        lasting: Duration,
+        what: &[Value],
+    ) -> Result<()> {
+        let millis = lasting.as_nanos().div_ceil(1_000_000);
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        let call = |mut call: Vec<Value>| {
+            call.extend([decimal(1), key.clone(), self.quota_now(), decimal(millis)]);
+            call.extend_from_slice(what);
+            call
+        };
+        self.run(AMEND_QUOTA, &AMEND, routing_key, call).await?;
+        Ok(())
+    }
+
+    async fn drop_amendment(&self, routing_key: &str, key: Value) -> Result<()> {
+        self.command(AMEND_QUOTA, "DEL", routing_key, vec![key])
+            .await?
+            .integer()?;
+        Ok(())
+    }
+
     /// The time to decide by, in microseconds; empty for the server's own.
     fn quota_now(&self) -> Value {
         match &self.quota_clock {
@@ -121,6 +183,31 @@ fn counters(routing_key: &str, limits: &[Limit]) -> impl Iterator<Item = Value> 
         let key = format!("{routing_key}:{}", limit.counter_name());
         Value::String(Str::from(key))
     })
+}
+
+/// The key of a subject's strikes.
+fn strikes_key(routing_key: &str, strikes: &Strikes) -> Value {
+    Value::String(format!("{routing_key}:{}", strikes.counter_name()).into())
+}
+
+/// The key of the size that a limit has for one subject.
+fn size_key(routing_key: &str, limit: &Limit) -> Value {
+    Value::String(format!("{routing_key}:o{}", limit.counter_name()).into())
+}
+
+/// Appends the number of keys that a decision reads, and the keys: counters, strikes, sizes.
+fn push_keys(call: &mut Vec<Value>, routing_key: &str, request: &Acquire) {
+    let sizes = if request.resizable {
+        &*request.limits
+    } else {
+        &[]
+    };
+    let keys = request.limits.len() + usize::from(request.strikes.is_some()) + sizes.len();
+    call.push(decimal(keys as u64));
+    call.extend(counters(routing_key, &request.limits));
+    let strikes = request.strikes.iter();
+    call.extend(strikes.map(|strikes| strikes_key(routing_key, strikes)));
+    call.extend(sizes.iter().map(|limit| size_key(routing_key, limit)));
 }
 
 /// Appends the number of a subject's counters, and their keys.
@@ -157,8 +244,18 @@ fn push_limit(arguments: &mut Vec<Value>, limit: &Limit) {
     ]);
 }
 
-/// Reads what is left, the wait and the reset in microseconds, and the mark.
-fn limit_state(limit: &Limit, items: &mut Items) -> Result<LimitState> {
+/// Appends how many denials ban, within how many milliseconds, and for how many.
+fn push_strikes(arguments: &mut Vec<Value>, strikes: &Strikes) {
+    arguments.extend([
+        decimal(strikes.after().into()),
+        decimal(strikes.within_millis()),
+        decimal(strikes.lasting_millis()),
+    ]);
+}
+
+/// Reads the size applied, what is left, the wait and the reset in microseconds, and the mark.
+fn limit_state(items: &mut Items) -> Result<LimitState> {
+    let limit = items.next()?.unsigned()?;
     let remaining = items.next()?.unsigned()?;
     let retry = match u64::try_from(items.next()?.integer()?) {
         Ok(0) => Retry::Now,
@@ -169,14 +266,19 @@ fn limit_state(limit: &Limit, items: &mut Items) -> Result<LimitState> {
         .ok()
         .map(Duration::from_micros);
     let mark = items.next()?.unsigned()?;
-    let limit = limit.quota().limit();
     Ok(LimitState::new(limit, remaining, retry, reset, mark))
 }
 
+/// A number in decimal; as text where it is so large that redis-protocol 6.0 may count its digits wrongly and spoil
+/// the connection: it takes the logarithm of 999,999,999,999,999 for 15.
 fn decimal(number: u64) -> Value {
-    i64::try_from(number).map_or_else(|_| Value::String(number.to_string().into()), Value::Integer)
+    match i64::try_from(number) {
+        Ok(small) if small < 1_000_000_000_000 => Value::Integer(small),
+        _ => Value::String(number.to_string().into()),
+    }
 }
 
 const ACQUIRE_QUOTA: &str = "acquire a quota";
 const REFUND_QUOTA: &str = "refund a quota";
 const RESET_QUOTA: &str = "reset a quota";
+const AMEND_QUOTA: &str = "amend a quota";

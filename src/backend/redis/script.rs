@@ -27,9 +27,10 @@ pub(super) static INDEX_REMOVE: Script = Script::new(include_str!("scripts/index
 pub(super) static INDEX_MEMBERS: Script = Script::new(include_str!("scripts/index_members.lua"));
 pub(super) static ACQUIRE: Script = Script::new(include_str!("scripts/acquire.lua"));
 pub(super) static REFUND: Script = Script::new(include_str!("scripts/refund.lua"));
+pub(super) static AMEND: Script = Script::new(include_str!("scripts/amend.lua"));
 
 /// All of them, for loading them ahead of their first use.
-pub(super) static ALL: [&Script; 8] = [
+pub(super) static ALL: [&Script; 9] = [
     &PUT,
     &DELETE,
     &TOUCH,
@@ -38,6 +39,7 @@ pub(super) static ALL: [&Script; 8] = [
     &INDEX_MEMBERS,
     &ACQUIRE,
     &REFUND,
+    &AMEND,
 ];
 
 impl Script {

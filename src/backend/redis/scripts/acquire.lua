@@ -1,11 +1,14 @@
--- Takes a cost from all limits of one subject, or from none: read all, decide, write.
+-- Takes a cost from all limits of one subject, or from none: read all, decide, write. A denial writes
+-- nothing but a strike.
 --
--- KEYS  a counter for each limit
--- ARGV  time in µs or '' for the server's; 'all' or 'upto'; cost;
+-- KEYS  a counter for each limit; the subject's strikes, if denials are; then, if limits may have another
+--       size for the subject, a size for each
+-- ARGV  time in µs or '' for the server's; 'all' or 'upto'; cost; number of limits;
 --       then for each limit: algorithm (l log, b buckets, g token bucket, c counter, f fixed, a aligned),
---       limit N, window W in ms, what only it has (b buckets, g burst, a offset in ms, else 0), weight
--- Reply admitted 0 or 1; taken; time in µs; counters found unreadable;
---       then for each limit: calls of cost 1 remaining; retry in µs (0 now, -1 never);
+--       limit N, window W in ms, what only it has (b buckets, g burst, a offset in ms, else 0), weight;
+--       then, if denials are strikes: how many ban, within how many ms, for how many ms
+-- Reply admitted 0 or 1; taken; time in µs; states found unreadable; rest of a ban in µs (0 none);
+--       then for each limit: N; calls of cost 1 remaining; retry in µs (0 now, -1 never);
 --       reset in µs (-1 none); mark
 --
 -- src/backend/quotas does the same in Rust, rule for rule. All numbers are integers below 2^53.
@@ -24,22 +27,28 @@ local function integer(n)
   return string.format('%.0f', n)
 end
 
--- A string state's two or three numbers; nothing if there is none or it cannot be read.
+-- A string state's two to four numbers; nothing if there is none or it cannot be read.
 local function state(key, pattern)
   local stored = redis.call('GET', key)
   if not stored then return nil end
-  local a, b, c = string.match(stored, pattern)
+  local a, b, c, d = string.match(stored, pattern)
   if not a then
     unreadable = unreadable + 1
     return nil
   end
-  return tonumber(a), tonumber(b), tonumber(c)
+  return tonumber(a), tonumber(b), tonumber(c), tonumber(d)
 end
 
 -- A time to live until the state's own end, which decides, and a second more; but no longer than it
 -- may count after a step back of the clock.
 local function ttl(ends, longest)
   return integer(math.min(ends - now, longest) + 1000)
+end
+
+-- Whether a ban or the like holds now. It does if it lies ahead by at most its own length, because the
+-- clock stepped back.
+local function holds(start, ends)
+  return now < ends and start <= now + (ends - start)
 end
 
 -- Each algorithm: read(limit) brings its counter to the present, remaining(limit), wait(limit, units)
@@ -258,13 +267,49 @@ local function retry(l, units)
   return l.rules.wait(l, units)
 end
 
-local cost = tonumber(ARGV[3])
+local cost, count = tonumber(ARGV[3]), tonumber(ARGV[4])
+local last = 4 + 5 * count
+
+-- Strikes count from `start` on, a ban lasts from `start` until `ban_ends`, which else is 0.
+local strikes, banned = nil, 0
+if ARGV[last + 1] then
+  strikes = { key = KEYS[count + 1] }
+  strikes.start, strikes.count, strikes.ban_ends = state(strikes.key, '^x1:(%d+):(%d+):(%d+)$')
+  if strikes.start and holds(strikes.start, strikes.ban_ends) then
+    banned = strikes.ban_ends - now
+  end
+end
+
+local function strike()
+  local after, within = tonumber(ARGV[last + 1]), tonumber(ARGV[last + 2])
+  local start, times = now, 1
+  if strikes.ban_ends == 0 and holds(strikes.start, strikes.start + within) then
+    start, times = strikes.start, strikes.count + 1
+  end
+  local ban_ends, lives = 0, ttl(start + within, 2 * within)
+  if times >= after then
+    banned = tonumber(ARGV[last + 3])
+    start, ban_ends, lives = now, now + banned, ttl(now + banned, banned)
+  end
+  local value = string.format('x1:%.0f:%.0f:%.0f', start, times, ban_ends)
+  redis.call('SET', strikes.key, value, 'PX', lives)
+end
+
+-- Gives a limit the size that it has for this subject.
+local function resize(l, key)
+  local start, ends, limit, capacity = state(key, '^o1:(%d+):(%d+):(%d+):(%d+)$')
+  if not start or not holds(start, ends) then return end
+  l.limit = limit
+  if l.algorithm == 'g' then l.extra = capacity end
+end
+
+local sizes = strikes and count + 1 or count
 local fitting = math.huge
 local limits = {}
-for i, key in ipairs(KEYS) do
-  local at = 4 + 5 * (i - 1)
+for i = 1, count do
+  local at = 5 + 5 * (i - 1)
   local l = {
-    key = key,
+    key = KEYS[i],
     algorithm = ARGV[at],
     rules = algorithms[ARGV[at]],
     limit = tonumber(ARGV[at + 1]),
@@ -273,6 +318,7 @@ for i, key in ipairs(KEYS) do
     weight = tonumber(ARGV[at + 4]),
     mark = 0,
   }
+  if KEYS[sizes + i] then resize(l, KEYS[sizes + i]) end
   l.capacity = l.limit
   l.rules.read(l)
   l.remaining = l.rules.remaining(l)
@@ -281,7 +327,9 @@ for i, key in ipairs(KEYS) do
 end
 
 local taken = 0
-if ARGV[2] == 'upto' then
+if banned > 0 then
+  taken = 0
+elseif ARGV[2] == 'upto' then
   taken = math.min(cost, fitting)
 elseif cost <= fitting then
   taken = cost
@@ -293,19 +341,21 @@ if admitted then
   asked = 0
 elseif ARGV[2] == 'upto' then
   asked = 1
+elseif strikes and banned == 0 then
+  strike()
 end
 
-local reply = { admitted and 1 or 0, taken, now_us, 0 }
+local reply = { admitted and 1 or 0, taken, now_us, unreadable, banned * 1000 }
 for _, l in ipairs(limits) do
   if taken > 0 then
     l.rules.take(l, taken * l.weight)
     l.remaining = l.rules.remaining(l)
   end
   local calls = math.floor(l.remaining / l.weight)
+  reply[#reply + 1] = l.limit
   reply[#reply + 1] = calls
   reply[#reply + 1] = retry(l, asked * l.weight)
   reply[#reply + 1] = retry(l, (calls + 1) * l.weight)
   reply[#reply + 1] = l.mark
 end
-reply[4] = unreadable
 return reply

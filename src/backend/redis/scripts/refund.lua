@@ -67,7 +67,10 @@ function refund.g(key, micros, mark)
   full_at = tonumber(full_at)
   if full_at <= now or full_at > now + 2 * tonumber(filling) then return end
   local given_back = math.min(micros, math.max(0, tonumber(mark) - now))
-  keep(key, string.format('g1:%.0f:%s', math.max(now, full_at - given_back), filling))
+  full_at = full_at - given_back
+  -- A full bucket is as if nothing had been taken, wherever the clock steps.
+  if full_at <= now then full_at = 0 end
+  keep(key, string.format('g1:%.0f:%s', full_at, filling))
 end
 
 local taken = tonumber(ARGV[2])

@@ -1,10 +1,12 @@
 //! Cases of [`Quotas`].
 
+mod bans;
 mod concurrency;
 mod counters;
 mod limits;
 mod refund;
 mod retry;
+mod sizes;
 
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ where
         counters::cases(),
         retry::cases(),
         refund::cases(),
+        bans::cases(),
+        sizes::cases(),
         concurrency::cases(),
     ]
     .concat()
