@@ -298,7 +298,8 @@ async fn only_denied_grpc_calls_that_may_come_back_get_another_code() {
     let rule = RateLimitRule::new("api", header("x-key").or_shared(), quotas)
         .unwrap()
         .with_cost(|request| if request.method == Method::PUT { 2 } else { 1 });
-    let layer = RateLimitLayer::new(MemoryBackend::new(), rule).unwrap();
+    let backend = MemoryBackend::new().with_clock(ManualClock::new());
+    let layer = RateLimitLayer::new(backend, rule).unwrap();
     let code = GrpcCode::UNAVAILABLE;
     let service = limited(&layer.with_respond(ProblemDetails.with_denial_code(code)));
     get(&service).await;

@@ -11,6 +11,7 @@ use tower_stash::{
     policy::{KeyExtractor as _, header},
     rate_limit::{HeaderStyle, Quota, RateLimitLayer, RateLimitRule},
     respond::{GrpcStatus, ProblemDetails, Respond},
+    testing::ManualClock,
 };
 
 use crate::http_client::{request, text};
@@ -36,7 +37,8 @@ fn denied(
 ) -> Response<Body> {
     let quotas = [("minute", Quota::per_minute(1))];
     let rule = RateLimitRule::new("api", header("x-key").or_shared(), quotas).unwrap();
-    let service = RateLimitLayer::new(MemoryBackend::new(), rule)
+    let backend = MemoryBackend::new().with_clock(ManualClock::new());
+    let service = RateLimitLayer::new(backend, rule)
         .unwrap()
         .with_headers(style)
         .with_respond(respond)

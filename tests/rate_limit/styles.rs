@@ -287,6 +287,17 @@ async fn the_retry_after_of_an_outage_can_be_read() {
 }
 
 #[tokio::test]
+async fn where_nothing_is_told_nothing_is_exposed() {
+    let backend = FaultBackend::new(MemoryBackend::new());
+    backend.go_down();
+    let rule = rule("api", &[("minute", Quota::per_minute(1))]);
+    let service = RateLimitLayer::new(backend, rule).unwrap().layer(handler());
+    let response = send(&service, page_from("https://app.example")).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(exposed(response.headers()).is_empty());
+}
+
+#[tokio::test]
 async fn stacked_layers_expose_their_headers_once() {
     let limited = |name| {
         layer(

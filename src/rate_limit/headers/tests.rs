@@ -50,17 +50,25 @@ fn admitted(quota: &Quota) -> (u64, Option<u64>) {
     (calls, is_whole.then_some(quota.window().as_secs()))
 }
 
+/// Waits as they are, and as they could be.
+fn wait() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        (0..100_000_000_u64).prop_map(Duration::from_micros),
+        any::<Duration>(),
+    ]
+}
+
 fn state() -> impl Strategy<Value = LimitState> {
     let retry = prop_oneof![
         Just(Retry::Now),
-        any::<Duration>().prop_map(Retry::After),
+        wait().prop_map(Retry::After),
         Just(Retry::Never),
     ];
     let number = || prop_oneof![0..20_u64, any::<u64>()];
     let limit = prop_oneof![0..20_u64, 0..=INTEGER];
-    (limit, number(), retry, option::of(any::<Duration>())).prop_map(
-        |(limit, remaining, retry, reset)| LimitState::new(limit, remaining, retry, reset, 0),
-    )
+    (limit, number(), retry, option::of(wait())).prop_map(|(limit, remaining, retry, reset)| {
+        LimitState::new(limit, remaining, retry, reset, 0)
+    })
 }
 
 fn standing() -> impl Strategy<Value = Standing> {
