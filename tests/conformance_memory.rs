@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         trials("index", conformance::index()),
         trials("broadcast", conformance::broadcast()),
         trials("quotas", conformance::quotas()),
+        trials("slots", conformance::slots()),
     ];
     let arguments = Arguments::from_args();
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()

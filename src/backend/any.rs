@@ -5,9 +5,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    Acquire, Amendment, Backend, Broadcast, Cursor, Decision, Entry, GetOptions, Index, KeyValue,
-    Limit, Page, Precondition, Put, PutOptions, Quotas, Receipt, Result, Subscription,
-    erased::ErasedBackend,
+    Acquire, Amendment, Backend, Broadcast, Cursor, Decision, Entry, GetOptions, Hold, Index,
+    KeyValue, Limit, Page, Precondition, Put, PutOptions, Quotas, Receipt, Result, SlotId,
+    SlotLimit, Slots, Subscription, erased::ErasedBackend,
 };
 use crate::{clock::Timestamp, key::Key};
 
@@ -82,6 +82,26 @@ impl Quotas for AnyBackend {
 
     async fn amend(&self, subject: &Key, amendment: &Amendment) -> Result<()> {
         Arc::clone(&self.0).amend(subject.clone(), *amendment).await
+    }
+}
+
+impl Slots for AnyBackend {
+    async fn hold(&self, subject: &Key, limit: &SlotLimit, slot: SlotId) -> Result<Hold> {
+        Arc::clone(&self.0)
+            .hold(subject.clone(), *limit, slot)
+            .await
+    }
+
+    async fn renew(&self, subject: &Key, limit: &SlotLimit, slots: &[SlotId]) -> Result<Vec<bool>> {
+        Arc::clone(&self.0)
+            .renew(subject.clone(), *limit, slots.into())
+            .await
+    }
+
+    async fn release(&self, subject: &Key, limit: &SlotLimit, slot: SlotId) -> Result<()> {
+        Arc::clone(&self.0)
+            .release(subject.clone(), *limit, slot)
+            .await
     }
 }
 

@@ -9,8 +9,9 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    Acquire, Amendment, Backend, Broadcast, Cursor, Decision, Entry, GetOptions, Index, KeyValue,
-    Limit, Page, Precondition, Put, PutOptions, Quotas, Receipt, Result, Subscription,
+    Acquire, Amendment, Backend, Broadcast, Cursor, Decision, Entry, GetOptions, Hold, Index,
+    KeyValue, Limit, Page, Precondition, Put, PutOptions, Quotas, Receipt, Result, SlotId,
+    SlotLimit, Slots, Subscription,
 };
 use crate::{clock::Timestamp, key::Key};
 
@@ -79,6 +80,37 @@ impl<B: Quotas> ErasedQuotas for B {
     }
 }
 
+/// [`Slots`] behind a pointer.
+pub(crate) trait ErasedSlots: Send + Sync {
+    fn hold(self: Arc<Self>, subject: Key, limit: SlotLimit, slot: SlotId) -> Call<Hold>;
+    fn renew(
+        self: Arc<Self>,
+        subject: Key,
+        limit: SlotLimit,
+        slots: Arc<[SlotId]>,
+    ) -> Call<Vec<bool>>;
+    fn release(self: Arc<Self>, subject: Key, limit: SlotLimit, slot: SlotId) -> Call<()>;
+}
+
+impl<B: Slots> ErasedSlots for B {
+    fn hold(self: Arc<Self>, subject: Key, limit: SlotLimit, slot: SlotId) -> Call<Hold> {
+        Box::pin(async move { Slots::hold(&*self, &subject, &limit, slot).await })
+    }
+
+    fn renew(
+        self: Arc<Self>,
+        subject: Key,
+        limit: SlotLimit,
+        slots: Arc<[SlotId]>,
+    ) -> Call<Vec<bool>> {
+        Box::pin(async move { Slots::renew(&*self, &subject, &limit, &slots).await })
+    }
+
+    fn release(self: Arc<Self>, subject: Key, limit: SlotLimit, slot: SlotId) -> Call<()> {
+        Box::pin(async move { Slots::release(&*self, &subject, &limit, slot).await })
+    }
+}
+
 /// [`Index`] behind a pointer.
 pub(crate) trait ErasedIndex: Send + Sync {
     fn add(self: Arc<Self>, index: Key, member: Bytes, deadline: Timestamp) -> Call<()>;
@@ -118,7 +150,7 @@ impl<B: Broadcast> ErasedBroadcast for B {
 
 /// [`Backend`] behind a pointer.
 pub(crate) trait ErasedBackend:
-    ErasedKeyValue + ErasedQuotas + ErasedIndex + ErasedBroadcast
+    ErasedKeyValue + ErasedQuotas + ErasedSlots + ErasedIndex + ErasedBroadcast
 {
 }
 

@@ -1,8 +1,9 @@
 //! What the layers need of a store, and the stores that have it.
 //!
-//! There are four capabilities, each a trait: [`KeyValue`] (versioned records with conditional
-//! writes), [`Quotas`] (counters that admit or deny), [`Index`] (sets whose members expire) and
-//! [`Broadcast`] (messages to every instance). A store that has all four is a [`Backend`]. A layer's
+//! There are five capabilities, each a trait: [`KeyValue`] (versioned records with conditional
+//! writes), [`Quotas`] (counters that admit or deny), [`Slots`] (held by so many at once), [`Index`] (sets
+//! whose members expire) and [`Broadcast`] (messages to every instance). A store that has all five is a
+//! [`Backend`]. A layer's
 //! constructor asks only for what the layer uses, so a store of your own may offer less.
 //!
 //! [`MemoryBackend`] is embedded in the process. `RedisBackend` (feature `redis`) is shared by
@@ -42,6 +43,7 @@ mod op;
 mod quotas;
 #[cfg(feature = "redis")]
 mod redis;
+mod slots;
 #[cfg(test)]
 pub(crate) mod stub;
 mod timeout;
@@ -63,13 +65,14 @@ pub use self::{
         Acquire, Algorithm, Amendment, Ban, DAY, Decision, HOUR, Limit, LimitState, MINUTE, Quota,
         Quotas, Receipt, Retry, SECOND, Strikes, Take,
     },
+    slots::{Hold, SlotId, SlotLimit, Slots},
     timeout::Timeout,
 };
 
 #[cfg(feature = "rate-limit")]
 pub(crate) use self::erased::{Call, ErasedQuotas};
 
-/// A store with all four capabilities.
-pub trait Backend: KeyValue + Quotas + Index + Broadcast {}
+/// A store with all five capabilities.
+pub trait Backend: KeyValue + Quotas + Slots + Index + Broadcast {}
 
-impl<B: KeyValue + Quotas + Index + Broadcast> Backend for B {}
+impl<B: KeyValue + Quotas + Slots + Index + Broadcast> Backend for B {}

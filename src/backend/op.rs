@@ -1,6 +1,6 @@
 //! The calls that a backend answers.
 
-/// One of the calls that the four capabilities have between them.
+/// One of the calls that the five capabilities have between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Op {
@@ -20,6 +20,12 @@ pub enum Op {
     Reset,
     /// [`Quotas::amend`](super::Quotas::amend).
     Amend,
+    /// [`Slots::hold`](super::Slots::hold).
+    SlotsHold,
+    /// [`Slots::renew`](super::Slots::renew).
+    SlotsRenew,
+    /// [`Slots::release`](super::Slots::release).
+    SlotsRelease,
     /// [`Index::add`](super::Index::add).
     IndexAdd,
     /// [`Index::remove`](super::Index::remove).
@@ -43,6 +49,9 @@ impl Op {
         Self::Refund,
         Self::Reset,
         Self::Amend,
+        Self::SlotsHold,
+        Self::SlotsRenew,
+        Self::SlotsRelease,
         Self::IndexAdd,
         Self::IndexRemove,
         Self::IndexMembers,
@@ -62,6 +71,9 @@ impl Op {
             Self::Refund => "refund",
             Self::Reset => "reset",
             Self::Amend => "amend",
+            Self::SlotsHold => "slots_hold",
+            Self::SlotsRenew => "slots_renew",
+            Self::SlotsRelease => "slots_release",
             Self::IndexAdd => "index_add",
             Self::IndexRemove => "index_remove",
             Self::IndexMembers => "index_members",
@@ -81,6 +93,9 @@ impl Op {
             Self::Refund => "refund to a quota",
             Self::Reset => "reset a quota",
             Self::Amend => "amend a quota",
+            Self::SlotsHold => "hold a slot",
+            Self::SlotsRenew => "renew slots",
+            Self::SlotsRelease => "release a slot",
             Self::IndexAdd => "add a member to an index",
             Self::IndexRemove => "remove a member from an index",
             Self::IndexMembers => "list the members of an index",

@@ -8,9 +8,9 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Acquire, Amendment, Backend, Ban, Broadcast, Cursor, Decision, Entry, GetOptions, Index,
-    KeyValue, Limit, Op, Page, Precondition, Put, PutOptions, Quotas, Receipt, Result, Strikes,
-    Subscription, Version,
+    Acquire, Amendment, Backend, Ban, Broadcast, Cursor, Decision, Entry, GetOptions, Hold, Index,
+    KeyValue, Limit, Op, Page, Precondition, Put, PutOptions, Quotas, Receipt, Result, SlotId,
+    SlotLimit, Slots, Strikes, Subscription, Version,
 };
 use crate::{
     clock::Timestamp,
@@ -41,6 +41,8 @@ pub(crate) async fn call(backend: &impl Backend, op: Op) -> Result<()> {
     let bytes = Bytes::from_static(b"stored");
     let ttl = Duration::from_secs(60);
     let acquire = Acquire::new(key.clone(), []);
+    let slots = SlotLimit::new("wrapped", 1, ttl).expect("a valid limit");
+    let slot = SlotId::from_u128(1);
     match op {
         Op::Get => backend.get(&key, GetOptions::new()).await.map(drop),
         Op::Put => backend
@@ -60,6 +62,9 @@ pub(crate) async fn call(backend: &impl Backend, op: Op) -> Result<()> {
             let strikes = strikes.expect("a valid ban");
             backend.amend(&key, &Amendment::Unban { strikes }).await
         }
+        Op::SlotsHold => backend.hold(&key, &slots, slot).await.map(drop),
+        Op::SlotsRenew => backend.renew(&key, &slots, &[slot]).await.map(drop),
+        Op::SlotsRelease => backend.release(&key, &slots, slot).await,
         Op::IndexAdd => backend.add(&key, bytes, Timestamp::default()).await,
         Op::IndexRemove => backend.remove(&key, bytes).await.map(drop),
         Op::IndexMembers => backend.members(&key, None).await.map(drop),
@@ -116,6 +121,23 @@ impl Quotas for Stub {
 
     async fn amend(&self, _: &Key, _: &Amendment) -> Result<()> {
         self.apply(Op::Amend);
+        Ok(())
+    }
+}
+
+impl Slots for Stub {
+    async fn hold(&self, _: &Key, _: &SlotLimit, _: SlotId) -> Result<Hold> {
+        self.apply(Op::SlotsHold);
+        Ok(Hold::Held { in_use: 1 })
+    }
+
+    async fn renew(&self, _: &Key, _: &SlotLimit, slots: &[SlotId]) -> Result<Vec<bool>> {
+        self.apply(Op::SlotsRenew);
+        Ok(vec![true; slots.len()])
+    }
+
+    async fn release(&self, _: &Key, _: &SlotLimit, _: SlotId) -> Result<()> {
+        self.apply(Op::SlotsRelease);
         Ok(())
     }
 }

@@ -35,9 +35,9 @@ macro_rules! impl_capabilities {
 
             use $crate::{
                 backend::{
-                    Acquire, Amendment, Broadcast, Cursor, Decision, Entry, GetOptions, Index,
-                    KeyValue, Limit, Op, Page, Precondition, Put, PutOptions, Quotas, Receipt,
-                    Result, Subscription,
+                    Acquire, Amendment, Broadcast, Cursor, Decision, Entry, GetOptions, Hold,
+                    Index, KeyValue, Limit, Op, Page, Precondition, Put, PutOptions, Quotas,
+                    Receipt, Result, SlotId, SlotLimit, Slots, Subscription,
                 },
                 clock::Timestamp,
                 key::Key,
@@ -99,6 +99,44 @@ macro_rules! impl_capabilities {
                 async fn amend(&self, subject: &Key, amendment: &Amendment) -> Result<()> {
                     self.around(Op::Amend, move || self.backend.amend(subject, amendment))
                         .await
+                }
+            }
+
+            impl<B: Slots> Slots for $Wrapper<B> {
+                async fn hold(
+                    &self,
+                    subject: &Key,
+                    limit: &SlotLimit,
+                    slot: SlotId,
+                ) -> Result<Hold> {
+                    self.around(Op::SlotsHold, move || {
+                        self.backend.hold(subject, limit, slot)
+                    })
+                    .await
+                }
+
+                async fn renew(
+                    &self,
+                    subject: &Key,
+                    limit: &SlotLimit,
+                    slots: &[SlotId],
+                ) -> Result<Vec<bool>> {
+                    self.around(Op::SlotsRenew, move || {
+                        self.backend.renew(subject, limit, slots)
+                    })
+                    .await
+                }
+
+                async fn release(
+                    &self,
+                    subject: &Key,
+                    limit: &SlotLimit,
+                    slot: SlotId,
+                ) -> Result<()> {
+                    self.around(Op::SlotsRelease, move || {
+                        self.backend.release(subject, limit, slot)
+                    })
+                    .await
                 }
             }
 

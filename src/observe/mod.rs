@@ -18,8 +18,9 @@
 //! * `rule`: the name that you gave the rule.
 //! * `outcome` of a request: what the layer decided, in its own words; each layer's page lists them.
 //! * `backend`: the label that you gave [`Metered`](crate::backend::Metered).
-//! * `op`: `get`, `put`, `delete`, `touch`, `acquire`, `refund`, `reset`, `amend`, `index_add`,
-//!   `index_remove`, `index_members`, `publish`, `subscribe`.
+//! * `op`: `get`, `put`, `delete`, `touch`, `acquire`, `refund`, `reset`, `amend`, `slots_hold`,
+//!   `slots_renew`, `slots_release`, `index_add`, `index_remove`, `index_members`, `publish`,
+//!   `subscribe`.
 //! * `outcome` of a call: `ok`, `error`, or `cancelled` if the caller dropped it.
 //! * `kind`: `unavailable`, `timed_out`, `disconnected`, `rejected`, `misconfigured`, `corrupt`,
 //!   `invalid_input`; see [`BackendErrorKind`](crate::backend::BackendErrorKind).

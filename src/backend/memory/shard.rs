@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{budget::Budget, key_value::Value, set::Set, table::Table};
+use super::{budget::Budget, key_value::Value, pools::Pools, set::Set, table::Table};
 use crate::{backend::quotas::States, clock::Timestamp};
 
 /// A share of all keys. Each kind of entry has a table of its own, so that one key can never be
@@ -11,6 +11,7 @@ pub(super) struct Shard {
     pub(super) values: Table<Value>,
     pub(super) sets: Table<Set>,
     pub(super) counters: Table<States>,
+    pub(super) slots: Table<Pools>,
 }
 
 impl Shard {
@@ -19,6 +20,7 @@ impl Shard {
             values: Table::new(Arc::clone(budget)),
             sets: Table::new(Arc::clone(budget)),
             counters: Table::new(Arc::clone(budget)),
+            slots: Table::new(Arc::clone(budget)),
         }
     }
 
@@ -27,6 +29,7 @@ impl Shard {
         self.values.sweep(now, at_most);
         self.sets.sweep(now, at_most);
         self.counters.sweep(now, at_most);
+        self.slots.sweep(now, at_most);
     }
 
     /// Removes the entry that was used least recently.
@@ -38,8 +41,10 @@ impl Shard {
             self.values.evict();
         } else if self.sets.oldest_use() == Some(oldest) {
             self.sets.evict();
-        } else {
+        } else if self.counters.oldest_use() == Some(oldest) {
             self.counters.evict();
+        } else {
+            self.slots.evict();
         }
     }
 
@@ -49,6 +54,7 @@ impl Shard {
             self.values.oldest_use(),
             self.sets.oldest_use(),
             self.counters.oldest_use(),
+            self.slots.oldest_use(),
         ];
         uses.into_iter().flatten().min()
     }
@@ -58,6 +64,7 @@ impl Shard {
             self.values.earliest_deadline(),
             self.sets.earliest_deadline(),
             self.counters.earliest_deadline(),
+            self.slots.earliest_deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }

@@ -128,6 +128,7 @@ impl Store {
                     shard.values.recount(),
                     shard.sets.recount(),
                     shard.counters.recount(),
+                    shard.slots.recount(),
                 ]
             })
         });

@@ -15,6 +15,7 @@ mod quotas;
 mod reply;
 mod script;
 mod signal_queue;
+mod slots;
 mod subscriber;
 mod tls;
 mod url;
@@ -108,7 +109,7 @@ pub struct RedisBackend {
     namespace: Arc<str>,
     timeout: Duration,
     clock_skew: Duration,
-    /// What quotas go by instead of the server's clock, in tests.
+    /// What quotas and slots go by instead of the server's clock, in tests.
     quota_clock: Option<Arc<dyn Clock>>,
 }
 
@@ -256,7 +257,7 @@ impl RedisBackend {
         self
     }
 
-    /// The same connection, on which quotas of this handle go by this clock instead of the server's.
+    /// The same connection, on which quotas and slots of this handle go by this clock instead of the server's.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn with_quota_clock(mut self, clock: impl Clock) -> Self {

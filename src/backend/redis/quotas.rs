@@ -169,7 +169,7 @@ impl RedisBackend {
     }
 
     /// The time to decide by, in microseconds; empty for the server's own.
-    fn quota_now(&self) -> Value {
+    pub(super) fn quota_now(&self) -> Value {
         match &self.quota_clock {
             Some(clock) => decimal(clock.now().as_micros()),
             None => Value::from_static_str(""),
@@ -271,7 +271,7 @@ fn limit_state(items: &mut Items) -> Result<LimitState> {
 
 /// A number in decimal; as text where it is so large that redis-protocol 6.0 may count its digits wrongly and spoil
 /// the connection: it takes the logarithm of 999,999,999,999,999 for 15.
-fn decimal(number: u64) -> Value {
+pub(super) fn decimal(number: u64) -> Value {
     match i64::try_from(number) {
         Ok(small) if small < 1_000_000_000_000 => Value::Integer(small),
         _ => Value::String(number.to_string().into()),

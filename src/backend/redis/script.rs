@@ -28,9 +28,11 @@ pub(super) static INDEX_MEMBERS: Script = Script::new(include_str!("scripts/inde
 pub(super) static ACQUIRE: Script = Script::new(include_str!("scripts/acquire.lua"));
 pub(super) static REFUND: Script = Script::new(include_str!("scripts/refund.lua"));
 pub(super) static AMEND: Script = Script::new(include_str!("scripts/amend.lua"));
+pub(super) static SLOTS_HOLD: Script = Script::new(include_str!("scripts/slots_hold.lua"));
+pub(super) static SLOTS_RENEW: Script = Script::new(include_str!("scripts/slots_renew.lua"));
 
 /// All of them, for loading them ahead of their first use.
-pub(super) static ALL: [&Script; 9] = [
+pub(super) static ALL: [&Script; 11] = [
     &PUT,
     &DELETE,
     &TOUCH,
@@ -40,6 +42,8 @@ pub(super) static ALL: [&Script; 9] = [
     &ACQUIRE,
     &REFUND,
     &AMEND,
+    &SLOTS_HOLD,
+    &SLOTS_RENEW,
 ];
 
 impl Script {

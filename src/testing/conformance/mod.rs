@@ -59,10 +59,13 @@ mod broadcast;
 mod index;
 mod key_value;
 mod quotas;
+mod slots;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-pub use self::{broadcast::broadcast, index::index, key_value::key_value, quotas::quotas};
+pub use self::{
+    broadcast::broadcast, index::index, key_value::key_value, quotas::quotas, slots::slots,
+};
 use crate::{
     clock::Timestamp,
     key::{Key, KeyParts},

@@ -19,6 +19,7 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         ("index", conformance::index()),
         ("broadcast", conformance::broadcast()),
         ("quotas", conformance::quotas()),
+        ("slots", conformance::slots()),
     ];
     let mut trials = Vec::new();
     for topology in Topology::ALL {

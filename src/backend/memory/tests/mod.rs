@@ -5,6 +5,7 @@ mod index;
 mod messages;
 mod quotas;
 mod random;
+mod slots;
 
 use std::time::Duration;
 

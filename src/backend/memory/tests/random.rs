@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    backend::{Acquire, Index, Precondition, Quotas, Take},
+    backend::{Acquire, Index, Precondition, Quotas, SlotId, SlotLimit, Slots, Take},
     clock::Clock,
     testing::ManualClock,
 };
@@ -21,6 +21,8 @@ enum Step {
     Remove(u64, u8),
     Acquire(u64, u64),
     Reset(u64),
+    Hold(u64, u8),
+    Release(u64, u8),
     Pass(u64),
 }
 
@@ -35,6 +37,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (key(), any::<u8>()).prop_map(|(k, m)| Step::Remove(k, m)),
         3 => (key(), 0..40_u64).prop_map(|(k, cost)| Step::Acquire(k, cost)),
         1 => key().prop_map(Step::Reset),
+        3 => (key(), any::<u8>()).prop_map(|(k, slot)| Step::Hold(k, slot)),
+        1 => (key(), any::<u8>()).prop_map(|(k, slot)| Step::Release(k, slot)),
         2 => (0..20_u64).prop_map(Step::Pass),
     ]
 }
@@ -42,6 +46,9 @@ fn step() -> impl Strategy<Value = Step> {
 async fn apply(backend: &MemoryBackend, clock: &ManualClock, step: Step) {
     let millis = Duration::from_millis;
     let limits = [Limit::new("a", Quota::sliding(60, millis(30))).unwrap()];
+    let names = ["a", "b"].map(|name| SlotLimit::new(name, 10, millis(30)).unwrap());
+    let pool = |slot: u8| names[usize::from(slot % 2)];
+    let id = |slot: u8| SlotId::from_u128(slot.into());
     match step {
         Step::Put(k, len, ttl) => {
             let options = PutOptions::new(millis(ttl));
@@ -66,6 +73,10 @@ async fn apply(backend: &MemoryBackend, clock: &ManualClock, step: Step) {
             _ = backend.acquire(&request.with_take(Take::UpTo)).await;
         }
         Step::Reset(k) => _ = backend.reset(&key(k), &limits).await,
+        Step::Hold(k, slot) => _ = backend.hold(&key(k), &pool(slot), id(slot)).await,
+        Step::Release(k, slot) => {
+            _ = backend.release(&key(k), &pool(slot), id(slot)).await;
+        }
         Step::Pass(time) => clock.advance(millis(time)),
     }
 }
