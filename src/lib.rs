@@ -68,6 +68,8 @@ pub mod policy;
 pub mod rate_limit;
 #[cfg(feature = "rate-limit")]
 pub mod respond;
+#[cfg(feature = "rate-limit")]
+mod rule_name;
 #[cfg(feature = "testing")]
 pub mod testing;
 

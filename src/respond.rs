@@ -83,6 +83,35 @@ impl Rejection {
         }
     }
 
+    /// The backend does not answer, and the rule denies while it does not:
+    /// `temporary-reduced-capacity` of draft-ietf-httpapi-ratelimit-headers-11 §5.2.
+    pub(crate) fn outage(layer: &'static str, rule: &Arc<str>) -> Self {
+        Self::new(
+            layer,
+            rule,
+            StatusCode::SERVICE_UNAVAILABLE,
+            GrpcCode::UNAVAILABLE,
+            "Request cannot be satisfied due to temporary server capacity constraints",
+        )
+        .with_type("https://iana.org/assignments/http-problem-types#temporary-reduced-capacity")
+        .with_retry_after(Duration::from_secs(1))
+    }
+
+    /// The request does not say whose limits it counts in, and the rule insists.
+    pub(crate) fn missing_key(layer: &'static str, rule: &Arc<str>) -> Self {
+        Self::new(
+            layer,
+            rule,
+            StatusCode::BAD_REQUEST,
+            GrpcCode::INVALID_ARGUMENT,
+            "Bad Request",
+        )
+        .with_member(
+            "detail",
+            "the request does not say whose limit it counts in",
+        )
+    }
+
     /// The same problem, of this type (a URI).
     pub(crate) fn with_type(mut self, problem_type: impl Into<Cow<'static, str>>) -> Self {
         self.problem_type = problem_type.into();

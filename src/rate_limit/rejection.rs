@@ -51,31 +51,14 @@ pub(super) fn deny_listed(rule: &RateLimitRule) -> Rejection {
     )
 }
 
-/// The backend does not answer, and the rule denies while it does not:
-/// `temporary-reduced-capacity` of draft-ietf-httpapi-ratelimit-headers-11 §5.2.
+/// The backend does not answer, and the rule denies while it does not.
 pub(super) fn outage(rule: &RateLimitRule) -> Rejection {
-    rejection(
-        rule,
-        StatusCode::SERVICE_UNAVAILABLE,
-        GrpcCode::UNAVAILABLE,
-        "Request cannot be satisfied due to temporary server capacity constraints",
-    )
-    .with_type("https://iana.org/assignments/http-problem-types#temporary-reduced-capacity")
-    .with_retry_after(Duration::from_secs(1))
+    Rejection::outage(LayerName::RateLimit.as_str(), rule.shared_name())
 }
 
 /// The request does not say whose limits it counts in, and the rule insists.
 pub(super) fn missing_key(rule: &RateLimitRule) -> Rejection {
-    rejection(
-        rule,
-        StatusCode::BAD_REQUEST,
-        GrpcCode::INVALID_ARGUMENT,
-        "Bad Request",
-    )
-    .with_member(
-        "detail",
-        "the request does not say whose limit it counts in",
-    )
+    Rejection::missing_key(LayerName::RateLimit.as_str(), rule.shared_name())
 }
 
 /// The names of the limits that deny it.

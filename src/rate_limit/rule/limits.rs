@@ -4,11 +4,11 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderValue, request::Parts};
 
-use super::check_name;
 use crate::{
     backend::{Acquire, Limit, LimitState, Quota},
     error::ConfigError,
     rate_limit::headers,
+    rule_name::check_name,
 };
 
 /// All limits of a rule.

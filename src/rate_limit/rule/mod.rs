@@ -1,20 +1,20 @@
 //! What a request is limited by.
 
 mod limits;
-mod name;
 mod outage;
 
 use std::{fmt, iter, sync::Arc};
 
 use http::{request, response};
 
+use self::limits::Limits;
 pub(super) use self::limits::{NamedLimits, applied};
 pub use self::outage::Outage;
-use self::{limits::Limits, name::check_name};
 use crate::{
     backend::{Ban, Quota, Strikes},
     error::ConfigError,
     policy::{Condition, Policy, Subject},
+    rule_name::check_name,
 };
 
 /// Some limits and whose they are; cheap to clone.

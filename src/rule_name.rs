@@ -3,7 +3,7 @@
 use crate::error::ConfigError;
 
 /// Names go into headers, metrics and logs, so they are short and plain.
-pub(super) fn check_name(what: &str, name: &str) -> Result<(), ConfigError> {
+pub(crate) fn check_name(what: &str, name: &str) -> Result<(), ConfigError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     if (1..=64).contains(&name.len()) && name.bytes().all(plain) {
         return Ok(());
