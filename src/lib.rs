@@ -29,6 +29,7 @@
 //! | layer | what its instances share | round trips a request |
 //! |---|---|---|
 //! | [`RateLimitLayer`](rate_limit) | how often each subject called | 1; 0 where no rule applies |
+//! | [`ConcurrencyLimitLayer`](concurrency_limit) | how many requests of each subject run | 2, one of them after the response; 0 where no rule applies |
 //!
 //! Each layer is independent of the others, wraps any service whose requests and responses are
 //! HTTP, and takes a [policy]: which requests fall under which rule.
@@ -37,7 +38,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `rate-limit` | [`rate_limit`] |
+//! | `rate-limit` | [`rate_limit`], [`concurrency_limit`] |
 //! | `redis` | `RedisBackend`, with TLS through rustls |
 //! | `axum` | reads `ConnectInfo`, `MatchedPath` and `OriginalUri` where axum put them |
 //! | `tracing`, `metrics` | what [`observe`] describes |
@@ -58,6 +59,8 @@
 
 pub mod backend;
 pub mod clock;
+#[cfg(feature = "rate-limit")]
+pub mod concurrency_limit;
 mod error;
 #[cfg(feature = "rate-limit")]
 mod grpc;

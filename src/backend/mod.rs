@@ -70,7 +70,7 @@ pub use self::{
 };
 
 #[cfg(feature = "rate-limit")]
-pub(crate) use self::erased::{Call, ErasedQuotas};
+pub(crate) use self::erased::{Call, ErasedQuotas, ErasedSlots};
 
 /// A store with all five capabilities.
 pub trait Backend: KeyValue + Quotas + Slots + Index + Broadcast {}

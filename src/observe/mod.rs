@@ -14,7 +14,7 @@
 //! Every label has few values, none of which a client can choose; there is never a path, a key or an
 //! address in one:
 //!
-//! * `layer`: `rate_limit`.
+//! * `layer`: `rate_limit`, `concurrency_limit`.
 //! * `rule`: the name that you gave the rule.
 //! * `outcome` of a request: what the layer decided, in its own words; each layer's page lists them.
 //! * `backend`: the label that you gave [`Metered`](crate::backend::Metered).
@@ -94,6 +94,7 @@ const BACKEND_ERRORS: Metric = Metric {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LayerName {
     RateLimit,
+    ConcurrencyLimit,
 }
 
 #[cfg(feature = "rate-limit")]
@@ -102,6 +103,7 @@ impl LayerName {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::RateLimit => "rate_limit",
+            Self::ConcurrencyLimit => "concurrency_limit",
         }
     }
 }
@@ -126,6 +128,9 @@ pub(crate) fn record_decision(layer: LayerName, rule: &Arc<str>, outcome: &'stat
     #[cfg(feature = "tracing")]
     match layer {
         LayerName::RateLimit => tracing::debug!(target: "tower_stash::rate_limit", %rule, outcome),
+        LayerName::ConcurrencyLimit => {
+            tracing::debug!(target: "tower_stash::concurrency_limit", %rule, outcome);
+        }
     }
 }
 
@@ -149,7 +154,7 @@ pub(crate) mod tests {
     };
     use crate::testing::{Fault, FaultBackend};
 
-    const LAYERS: [LayerName; 1] = [LayerName::RateLimit];
+    const LAYERS: [LayerName; 2] = [LayerName::RateLimit, LayerName::ConcurrencyLimit];
 
     /// A metric as it was emitted: kind, name, labels in order, value.
     pub(crate) type Emitted = (MetricKind, String, Vec<(String, String)>, DebugValue);
