@@ -24,6 +24,7 @@ mod suites;
 mod trial;
 
 fn main() -> io::Result<ExitCode> {
+    suites::slots::hold_if_asked();
     let mut arguments = Arguments::from_args();
     // Tests mostly wait, so there may be more of them than processors.
     arguments
@@ -45,6 +46,7 @@ fn main() -> io::Result<ExitCode> {
         suites::quickstart::trials(&bed),
         suites::quota_traces::trials(&bed),
         suites::round_trips::trials(&bed),
+        suites::slots::trials(&bed),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
 

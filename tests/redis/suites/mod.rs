@@ -11,6 +11,7 @@ pub(crate) mod outage;
 pub(crate) mod quickstart;
 pub(crate) mod quota_traces;
 pub(crate) mod round_trips;
+pub(crate) mod slots;
 
 use tower_stash::backend::{RedisBackend, RedisConfig};
 
