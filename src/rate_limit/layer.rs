@@ -13,7 +13,6 @@ use crate::{backend::Quotas, error::ConfigError, policy::Policy, respond::Proble
 ///
 /// One layer serves a whole application: its policy says which rule a request falls under. All
 /// services made by a layer and its clones share one state. `R` says how a rejection is answered.
-#[derive(Clone)]
 pub struct RateLimitLayer<R = ProblemDetails> {
     shared: Arc<Shared>,
     respond: Arc<R>,
@@ -125,6 +124,15 @@ impl<S, R> Layer<S> for RateLimitLayer<R> {
 
     fn layer(&self, inner: S) -> Self::Service {
         RateLimit::new(inner, Arc::clone(&self.shared), Arc::clone(&self.respond))
+    }
+}
+
+impl<R> Clone for RateLimitLayer<R> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            respond: Arc::clone(&self.respond),
+        }
     }
 }
 

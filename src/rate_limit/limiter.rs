@@ -1,6 +1,6 @@
 //! A rule's limits without HTTP.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     Check, RateLimitRule,
@@ -9,8 +9,12 @@ use super::{
     rule::NamedLimits,
 };
 use crate::{
-    backend::{BackendError, Call, Decision, Quotas, Take},
+    backend::{
+        Acquire, Amendment, BackendError, BackendErrorKind, Call, Decision, Limit, Quotas, Strikes,
+        Take,
+    },
     error::ConfigError,
+    key::Key,
     policy::SubjectId,
 };
 
@@ -146,21 +150,123 @@ impl RateLimiter {
 
     /// Forgets what the subject took, its strikes and its ban.
     ///
-    /// Other instances may repeat a denial for up to five seconds more; see
-    /// [`RateLimitLayer::with_deny_cache`](super::RateLimitLayer::with_deny_cache).
+    /// A rule with a [ban](RateLimitRule::with_ban) takes two round trips. Other instances may repeat a denial
+    /// for up to five seconds more; see [`with_deny_cache`](super::RateLimitLayer::with_deny_cache).
     ///
     /// # Errors
     ///
     /// The backend's.
     pub async fn reset(&self, subject: impl Into<SubjectId>) -> Result<(), BackendError> {
         let question = self.question(&subject.into(), 0);
-        let subject = question.acquire.subject;
+        let Acquire {
+            subject,
+            limits,
+            strikes,
+            ..
+        } = question.acquire;
         let quotas = Arc::clone(&self.engine.quotas);
-        quotas
-            .reset(subject.clone(), question.acquire.limits)
-            .await?;
+        quotas.reset(subject.clone(), limits).await?;
+        if let Some(strikes) = strikes {
+            self.amend(subject.clone(), Amendment::Unban { strikes })
+                .await?;
+        }
         self.engine.denials.forget(&subject);
         Ok(())
+    }
+
+    /// Bans the subject from now on for this long, at most 366 days; in place of a ban that it may be under.
+    ///
+    /// # Errors
+    ///
+    /// The backend's; [`InvalidInput`](BackendErrorKind::InvalidInput) if the rule has no
+    /// [ban](RateLimitRule::with_ban) to look for, or for a duration that cannot be.
+    pub async fn ban(
+        &self,
+        subject: impl Into<SubjectId>,
+        lasting: Duration,
+    ) -> Result<(), BackendError> {
+        let strikes = self.strikes()?;
+        self.change(&subject.into(), Amendment::Ban { strikes, lasting })
+            .await
+    }
+
+    /// Ends the subject's ban and forgets its strikes.
+    ///
+    /// # Errors
+    ///
+    /// As [`ban`](Self::ban).
+    pub async fn unban(&self, subject: impl Into<SubjectId>) -> Result<(), BackendError> {
+        let strikes = self.strikes()?;
+        self.change(&subject.into(), Amendment::Unban { strikes })
+            .await
+    }
+
+    /// Gives one of the subject's limits another size for this long, at most 366 days; 0 admits nothing.
+    ///
+    /// It goes before a size that a [dynamic limit](RateLimitRule::with_dynamic_limit) says.
+    ///
+    /// # Errors
+    ///
+    /// The backend's; [`InvalidInput`](BackendErrorKind::InvalidInput) if the rule has no such limit or no
+    /// [overrides](RateLimitRule::with_overrides), or for a duration that cannot be.
+    pub async fn set_limit(
+        &self,
+        subject: impl Into<SubjectId>,
+        limit: &str,
+        to: u64,
+        lasting: Duration,
+    ) -> Result<(), BackendError> {
+        let limit = self.override_of(limit)?;
+        let resize = Amendment::Resize { limit, to, lasting };
+        self.change(&subject.into(), resize).await
+    }
+
+    /// Gives one of the subject's limits its own size back.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_limit`](Self::set_limit).
+    pub async fn restore_limit(
+        &self,
+        subject: impl Into<SubjectId>,
+        limit: &str,
+    ) -> Result<(), BackendError> {
+        let limit = self.override_of(limit)?;
+        self.change(&subject.into(), Amendment::Restore { limit })
+            .await
+    }
+
+    fn strikes(&self) -> Result<Strikes, BackendError> {
+        let missing = || self.refused("has no ban; make it with_ban(..)");
+        self.rule.strikes().ok_or_else(missing)
+    }
+
+    /// The limit of this name, if it may be resized.
+    fn override_of(&self, limit: &str) -> Result<Limit, BackendError> {
+        if !self.rule.has_overrides() {
+            return Err(self.refused("looks for no overrides; make it with_overrides()"));
+        }
+        let limit = self.rule.limits().all().find(self.rule.name(), limit);
+        limit.ok_or_else(|| self.refused("has no limit of this name"))
+    }
+
+    fn refused(&self, why: &str) -> BackendError {
+        BackendError::new(
+            BackendErrorKind::InvalidInput,
+            format!("change a subject: rule {:?} {why}", self.rule.name()),
+        )
+    }
+
+    /// Changes something for a subject, and forgets what is remembered about it.
+    async fn change(&self, subject: &SubjectId, amendment: Amendment) -> Result<(), BackendError> {
+        let subject = self.question(subject, 0).acquire.subject;
+        self.amend(subject.clone(), amendment).await?;
+        self.engine.denials.forget(&subject);
+        Ok(())
+    }
+
+    fn amend(&self, subject: Key, amendment: Amendment) -> Call<()> {
+        Arc::clone(&self.engine.quotas).amend(subject, amendment)
     }
 
     fn question(&self, subject: &SubjectId, cost: u64) -> Question {

@@ -124,6 +124,14 @@ impl Limits {
 }
 
 impl NamedLimits {
+    /// The limit of this name, of the rule with that one.
+    pub(in crate::rate_limit) fn find(&self, rule: &str, name: &str) -> Option<Limit> {
+        let full_name = format!("{rule}.{name}");
+        let mut limits = self.iter();
+        let (_, limit) = limits.find(|(name, _)| ***name == *full_name)?;
+        Some(*limit)
+    }
+
     /// The same, but for the size of one limit of the rule with this name.
     pub(in crate::rate_limit) fn resized(
         &self,
