@@ -33,7 +33,8 @@ impl Limit {
     ///
     /// Resize the limit that was constructed, not a resized one. 0 admits nothing, whatever the cost. A size above what
     /// the algorithm can count is that maximum: 10,000 for a log, 2^32 − 1 for buckets, one token a microsecond for a
-    /// token bucket, 2^51 / window in ms for a counter. A burst keeps its proportion to the limit.
+    /// token bucket, 2^51 / window in ms for a counter. A burst keeps its proportion to the limit, rounded up, so a
+    /// lower size may have a token more left.
     #[must_use]
     pub fn resized(&self, limit: u64) -> Self {
         Self {

@@ -39,7 +39,7 @@ use crate::key::Key;
 ///
 /// * Limits with the same name, algorithm and window share a counter under one subject; others never do.
 ///   The limit's size is not part of it: lowering a limit forgives nothing, raising it acts at once. A token
-///   bucket stays as full as it is, in proportion, and gains tokens at the new rate at once.
+///   bucket stays as full as it is, in proportion (to a token, see [`Limit::resized`]), and gains tokens at the new rate at once.
 /// * A limit of size 0 ([`Limit::resized`]) admits nothing but calls that cost nothing.
 /// * A denied or cost-free call writes nothing, with one exception: where the request has
 ///   [strikes](Acquire::strikes), a denied call with [`Take::All`] and a cost writes one. As many strikes as its
