@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use libtest_mimic::Trial;
 use tower_stash::{
-    backend::{Acquire, Decision, Limit, Quota, Quotas as _, RedisBackend},
+    backend::{
+        Acquire, Algorithm, Amendment, Ban, Decision, Limit, MINUTE, Quota, Quotas as _,
+        RedisBackend, Strikes,
+    },
     key::{Key, KeyParts},
     testing::ManualClock,
 };
@@ -21,6 +24,12 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Standalone::a_log_takes_thousands_at_once
         Standalone::a_counter_that_cannot_be_read_counts_as_empty
         Standalone::a_refund_moves_no_deadline_and_makes_no_key
+        Standalone::a_denial_leaves_every_key_as_it_was
+        Standalone::a_denial_by_strikes_writes_the_strike_only
+        Standalone::a_banned_subject_writes_nothing
+        Standalone::every_key_goes_soon_after_it_stops_to_count
+        Standalone::a_key_that_goes_is_missed_by_nobody
+        Standalone::exactly_what_remains_passes_at_once
         Standalone::two_processes_admit_exactly_the_limit
     )
 }
@@ -66,13 +75,38 @@ impl Counter {
         }
     }
 
+    /// The counter and all else there is, as digests of what `DUMP` gives.
+    async fn digest(&self) -> Result<String> {
+        let all = "local all = redis.call('KEYS', '*') table.sort(all) \
+                   for i, key in ipairs(all) do \
+                     all[i] = key .. redis.sha1hex(redis.call('DUMP', key)) .. redis.call('PEXPIRETIME', key) \
+                   end return table.concat(all, ' ')";
+        Ok(self.server.call(&["EVAL", all, "0"]).await?.to_string())
+    }
+
+    /// Counts denials as strikes, so many of which ban for ten minutes.
+    fn striking(mut self, after: u32) -> Result<Self> {
+        let ban = Ban::after(after).within(MINUTE).lasting(10 * MINUTE);
+        self.request = self.request.with_strikes(Strikes::new("strikes", ban)?);
+        Ok(self)
+    }
+
     /// The reply to a command about the counter's key.
     async fn ask(&self, command: &str) -> Result<Reply> {
         self.server.call(&[command, &self.key().await?]).await
     }
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
+/// One of each algorithm, for 5 calls in a minute.
+const EACH: [Quota; 7] = [
+    Quota::log(5, MINUTE),
+    Quota::buckets(5, MINUTE, 7),
+    Quota::token_bucket(5, MINUTE),
+    Quota::token_bucket(2, MINUTE).with_burst(5),
+    Quota::counter(5, MINUTE),
+    Quota::fixed(5, MINUTE),
+    Quota::fixed_aligned(5, MINUTE),
+];
 
 async fn a_log_forgets_what_no_longer_counts(_: &Servers) -> Result<()> {
     let counter = Counter::start(Quota::sliding(100, MINUTE)).await?;
@@ -142,7 +176,139 @@ async fn a_refund_moves_no_deadline_and_makes_no_key(_: &Servers) -> Result<()> 
     Ok(())
 }
 
-/// Two clients with connections of their own, as two processes have.
+/// P8
+async fn a_denial_leaves_every_key_as_it_was(_: &Servers) -> Result<()> {
+    for quota in EACH {
+        let counter = Counter::start(quota).await?;
+        counter.take(2).await?;
+        counter.clock.advance(MINUTE / 7);
+        counter.take(2).await?;
+        counter.clock.advance(MINUTE / 7);
+        let before = counter.digest().await?;
+        for cost in [5, 9, 0] {
+            counter.take(cost).await?;
+            assert_eq!(counter.digest().await?, before, "{quota:?}, {cost}");
+        }
+    }
+    Ok(())
+}
+
+async fn a_denial_by_strikes_writes_the_strike_only(_: &Servers) -> Result<()> {
+    for quota in EACH {
+        let counter = Counter::start(quota).await?.striking(3)?;
+        counter.take(5).await?;
+        let before = counter.digest().await?;
+        counter.take(1).await?;
+        let after = counter.digest().await?;
+        let added: Vec<_> = after
+            .split(' ')
+            .filter(|key| !before.contains(key))
+            .collect();
+        assert!(
+            matches!(added[..], [strikes] if strikes.contains("}:x60000.")),
+            "{added:?}"
+        );
+    }
+    Ok(())
+}
+
+async fn a_banned_subject_writes_nothing(_: &Servers) -> Result<()> {
+    let counter = Counter::start(Quota::fixed(5, MINUTE)).await?.striking(1)?;
+    counter.take(6).await?;
+    let before = counter.digest().await?;
+    assert!(before.contains("}:x60000."), "{before}");
+    for cost in [1, 6, 0] {
+        counter.take(cost).await?;
+        assert_eq!(counter.digest().await?, before);
+    }
+    Ok(())
+}
+
+/// P13
+async fn every_key_goes_soon_after_it_stops_to_count(_: &Servers) -> Result<()> {
+    for quota in EACH {
+        let counter = Counter::start(quota).await?;
+        let longest = match quota.algorithm() {
+            Algorithm::TokenBucket { burst } => {
+                2 * MINUTE * u32::try_from(burst)? / u32::try_from(quota.limit())?
+            }
+            _ => 2 * MINUTE,
+        };
+        for _ in 0..8 {
+            counter.clock.advance(MINUTE / 9);
+            counter.take(1).await?;
+            let left: u64 = counter.ask("PTTL").await?.to_string().parse()?;
+            let left = Duration::from_millis(left);
+            assert!(
+                left <= longest + Duration::from_secs(1),
+                "{left:?}, {quota:?}"
+            );
+        }
+    }
+    let counter = Counter::start(EACH[0]).await?.striking(2)?;
+    let [limit] = *counter.request.limits else {
+        unreachable!("it has one")
+    };
+    let resize = Amendment::Resize {
+        limit,
+        to: 1,
+        lasting: MINUTE,
+    };
+    counter
+        .backend
+        .amend(&counter.request.subject, &resize)
+        .await?;
+    for expected in [61_000, 601_000] {
+        counter.take(9).await?;
+        let longest = "local most = 0 for _, key in ipairs(redis.call('KEYS', '*')) do \
+                         most = math.max(most, redis.call('PTTL', key)) end return most";
+        let left: u64 = counter
+            .server
+            .call(&["EVAL", longest, "0"])
+            .await?
+            .to_string()
+            .parse()?;
+        assert!((expected - 2_000..=expected).contains(&left), "{left} ms");
+    }
+    Ok(())
+}
+
+/// P14
+async fn a_key_that_goes_is_missed_by_nobody(_: &Servers) -> Result<()> {
+    for quota in EACH {
+        for gaps in [0_u32, 1, 4] {
+            let counter = Counter::start(quota).await?;
+            for _ in 0..4 {
+                counter.take(1).await?;
+                counter.clock.advance(gaps * MINUTE / 9);
+            }
+            counter.take(1).await?;
+            let left: u64 = counter.ask("PTTL").await?.to_string().parse()?;
+            counter.clock.advance(Duration::from_millis(left));
+            let state = counter.take(0).await?.limits[0];
+            assert_eq!((state.remaining, state.reset), (5, None), "{quota:?}");
+        }
+    }
+    Ok(())
+}
+
+/// P9
+async fn exactly_what_remains_passes_at_once(_: &Servers) -> Result<()> {
+    for quota in EACH {
+        let counter = Counter::start(quota).await?;
+        for gap in [3_u32, 7, 11, 40] {
+            let seen = counter.take(1).await?.limits[0].remaining;
+            for _ in 0..seen {
+                assert!(counter.take(1).await?.admitted, "{quota:?}");
+            }
+            assert!(!counter.take(1).await?.admitted, "{quota:?}");
+            counter.clock.advance(gap * MINUTE / 16);
+        }
+    }
+    Ok(())
+}
+
+/// P12: two clients with connections of their own, as two processes have.
 async fn two_processes_admit_exactly_the_limit(_: &Servers) -> Result<()> {
     let server = Server::start().await?;
     let first = connect(server.url().into()).await?;
