@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tower_stash::{
-    backend::{Acquire, Algorithm, Limit, Quotas as _, Retry},
+    backend::{Acquire, Algorithm, Limit, MINUTE, Quota, Quotas as _, Retry},
     clock::Clock as _,
 };
 
 use crate::{
-    memory::Memory,
+    memory::{MILLISECOND, Memory, request},
     quota_oracle::{Fixture as _, agrees_with_brute_force, quotas, steps, subject},
 };
 
@@ -65,4 +65,17 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+#[test]
+fn a_hit_after_a_step_back_counts_as_long_as_the_newest_one() {
+    let memory = Memory::new();
+    let request = request(&[Quota::log(5, MINUTE)]);
+    memory.acquire(&request);
+    memory.clock.set(memory.clock.now() - MINUTE / 2);
+    memory.acquire(&request.clone().with_cost(4));
+    memory.clock.advance(MINUTE + MILLISECOND);
+    assert_eq!(memory.look(&request).limits[0].remaining, 0);
+    memory.clock.advance(MINUTE / 2);
+    assert_eq!(memory.look(&request).limits[0].remaining, 5);
 }
