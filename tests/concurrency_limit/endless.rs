@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_stash::{
     backend::{MemoryBackend, Slots},
@@ -82,8 +82,9 @@ where
 
 /// Whether a slot of a limit is free: tries, and gives it back.
 pub(crate) async fn is_free(layer: &ConcurrencyLimitLayer) -> bool {
-    let response = get(&endless(layer)).await;
-    response.status() == StatusCode::OK
+    let service = endless(layer);
+    let response = timeout(Duration::from_secs(10), get(&service)).await;
+    response.expect("the backend answers").status() == StatusCode::OK
 }
 
 /// A body that the test feeds.

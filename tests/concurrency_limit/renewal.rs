@@ -132,6 +132,23 @@ async fn a_request_whose_slot_ran_out_goes_on_and_takes_nobodys_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slot_that_is_held_again_after_its_request_ended_is_released() {
+    let (backend, clock) = faulty();
+    let layer = layer(backend.clone(), rule(1));
+    let running = get(&endless(&layer)).await;
+    // It runs out, and the next renewal finds that; to hold it again takes a while.
+    clock.advance(LEASE);
+    let delay = Duration::from_secs(2);
+    backend.script([Fault::None, Fault::Delay(delay)]);
+    pass(&clock, LEASE / 3 + delay / 2).await;
+    assert_eq!(backend.calls(Op::SlotsHold), 2, "it is under way");
+    drop(running);
+    pass(&clock, delay).await;
+    assert_eq!(backend.calls(Op::SlotsRelease), 2);
+    assert!(is_free(&layer).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn subjects_and_rules_are_renewed_each_at_its_own_pace() {
     let (backend, clock) = faulty();
     let slow = rule(1);
