@@ -14,7 +14,7 @@ use super::{
     engine::{Engine, Question},
 };
 use crate::{
-    backend::{BackendError, Call, Decision},
+    backend::{BackendError, Call, Decision, Retry},
     clock::{Monotonic, monotonic_now},
     observe::WarnSite,
 };
@@ -159,10 +159,11 @@ impl Future for Asking {
                         asking.step = Step::Local { question, call };
                         return Poll::Pending;
                     }
-                    Poll::Ready(Ok(decision)) => {
+                    // What does not fit a share may well fit the limit.
+                    Poll::Ready(Ok(decision)) if decision.retry() != Retry::Never => {
                         Some(Answer::new(question, Found::Local(decision)))
                     }
-                    Poll::Ready(Err(_)) => Some(Answer::new(question, Found::Unknown)),
+                    Poll::Ready(_) => Some(Answer::new(question, Found::Unknown)),
                 },
                 Step::Done => return Poll::Pending,
             };

@@ -22,8 +22,16 @@ use crate::{
 
 /// Denials that stand, the latest of each subject's limits.
 pub(super) struct Denials {
-    shards: Vec<Mutex<LruCache<Key, Vec<Denial>>>>,
+    shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
+}
+
+/// The denials of some subjects.
+struct Shard {
+    denials: LruCache<Key, Vec<Denial>>,
+    /// When one of them was last forgotten. A question that was sent before may have been decided
+    /// before, so its denial need not stand.
+    forgot: Option<Monotonic>,
 }
 
 /// What was denied until when.
@@ -42,32 +50,44 @@ struct Denial {
 impl Denials {
     /// Remembers denials of up to this many subjects; with 0, none.
     pub(super) fn new(subjects: usize) -> Self {
-        let shards = if subjects == 0 {
-            0
-        } else {
-            SHARDS.min(subjects)
+        let shards = SHARDS.min(subjects);
+        let shard = |index| {
+            let odd_one = usize::from(index < subjects % SHARDS);
+            Mutex::new(Shard {
+                denials: LruCache::new(subjects / SHARDS + odd_one),
+                forgot: None,
+            })
         };
-        let in_each = subjects.div_ceil(SHARDS);
         Self {
-            shards: (0..shards)
-                .map(|_| Mutex::new(LruCache::new(in_each)))
-                .collect(),
+            shards: (0..shards).map(shard).collect(),
             hasher: RandomState::new(),
         }
     }
 
     /// The denial that stands for this question, with what is left of its waits.
     pub(super) fn find(&self, question: &Question) -> Option<Decision> {
-        if question.acquire.cost == 0 {
+        self.found(question, Denial::left_at)
+    }
+
+    /// How much longer this question is answered without asking.
+    pub(super) fn stands_for(&self, question: &Question) -> Option<Duration> {
+        self.found(question, |denial, now| {
+            denial.until.saturating_duration_since(now)
+        })
+    }
+
+    fn found<T>(&self, question: &Question, read: fn(&Denial, Monotonic) -> T) -> Option<T> {
+        let is_always_asked = question.rule.is_shadow() || question.rule.gives_back();
+        if question.acquire.cost == 0 || is_always_asked {
             return None;
         }
         let mut shard = self.shard(&question.acquire.subject)?;
-        let denials = shard.get(&question.acquire.subject)?;
+        let denials = shard.denials.get(&question.acquire.subject)?;
         let now = monotonic_now();
         let denial = denials
             .iter()
             .find(|denial| denial.answers(question, now))?;
-        Some(denial.left_at(now))
+        Some(read(denial, now))
     }
 
     /// Remembers a denial that stands; `sent` is when the question was.
@@ -88,6 +108,9 @@ impl Denials {
         let Some(mut shard) = self.shard(&question.acquire.subject) else {
             return;
         };
+        if shard.forgot.is_some_and(|forgot| sent <= forgot) {
+            return;
+        }
         let denial = Denial {
             limits: Arc::clone(&question.acquire.limits),
             cost: question.acquire.cost,
@@ -95,20 +118,22 @@ impl Denials {
             received: monotonic_now(),
             decision: decision.clone(),
         };
-        let denials = shard
-            .entry(question.acquire.subject.clone())
-            .or_insert_with(Vec::new);
-        denial.join(denials);
-    }
-
-    /// Forgets the denials of a subject.
-    pub(super) fn forget(&self, subject: &Key) {
-        if let Some(mut shard) = self.shard(subject) {
-            shard.remove(subject);
+        let subject = &question.acquire.subject;
+        match shard.denials.get_mut(subject) {
+            Some(denials) => denial.join(denials),
+            None => _ = shard.denials.insert(subject.clone(), vec![denial]),
         }
     }
 
-    fn shard(&self, subject: &Key) -> Option<MutexGuard<'_, LruCache<Key, Vec<Denial>>>> {
+    /// Forgets the denials of a subject, of which something was given back.
+    pub(super) fn forget(&self, subject: &Key) {
+        if let Some(mut shard) = self.shard(subject) {
+            shard.denials.remove(subject);
+            shard.forgot = Some(monotonic_now());
+        }
+    }
+
+    fn shard(&self, subject: &Key) -> Option<MutexGuard<'_, Shard>> {
         let hash = self.hasher.hash_one(subject);
         let index = usize::try_from(hash % SHARDS as u64).ok()? % self.shards.len().max(1);
         let shard = self.shards.get(index)?;
@@ -129,9 +154,11 @@ impl Denial {
         decision.now = decision.now + passed;
         decision.banned = decision.banned.map(|left| left.saturating_sub(passed));
         for state in &mut decision.limits {
-            if let Retry::After(wait) = state.retry {
-                state.retry = Retry::After(wait.saturating_sub(passed));
-            }
+            state.retry = match state.retry {
+                Retry::After(wait) if wait > passed => Retry::After(wait - passed),
+                Retry::After(_) | Retry::Now => Retry::Now,
+                Retry::Never => Retry::Never,
+            };
             state.reset = state.reset.map(|reset| reset.saturating_sub(passed));
         }
         decision

@@ -63,12 +63,13 @@ pub(super) struct Question {
 impl Engine {
     pub(super) fn new(backend: impl Quotas) -> Self {
         let is_remote = backend.is_remote();
+        let denials = Arc::new(Denials::new(if is_remote { REMEMBERED } else { 0 }));
         Self {
             quotas: Arc::new(Breaker::new(backend)),
             local: Arc::new(MemoryBackend::new()),
             digester: Digester::default(),
-            denials: Arc::new(Denials::new(if is_remote { REMEMBERED } else { 0 })),
-            refunds: Arc::new(Refunds::new()),
+            refunds: Arc::new(Refunds::new(Arc::clone(&denials))),
+            denials,
             is_remote,
         }
     }
@@ -80,6 +81,7 @@ impl Engine {
     pub(super) fn set_deny_cache(&mut self, subjects: usize) {
         if self.is_remote {
             self.denials = Arc::new(Denials::new(subjects));
+            self.refunds = Arc::new(Refunds::new(Arc::clone(&self.denials)));
         }
     }
 
@@ -87,17 +89,18 @@ impl Engine {
     pub(super) fn admission(self: &Arc<Self>, rule: &RateLimitRule, request: &Parts) -> Admission {
         let mut questions = Questions::default();
         for member in rule.members() {
-            match self.inquiry(member, request) {
-                Inquiry::Skip => {}
-                Inquiry::DenyListed => {
-                    Outcome::DenyListed.record(member);
-                    return Admission::Reject(rejection::deny_listed(member));
+            let (outcome, rejection) = match self.inquiry(member, request) {
+                Inquiry::Skip => continue,
+                Inquiry::Ask(question) => {
+                    questions.push(question);
+                    continue;
                 }
-                Inquiry::MissingKey => {
-                    Outcome::MissingKey.record(member);
-                    return Admission::Reject(rejection::missing_key(member));
-                }
-                Inquiry::Ask(question) => questions.push(question),
+                Inquiry::DenyListed => (Outcome::DenyListed, rejection::deny_listed(member)),
+                Inquiry::MissingKey => (Outcome::MissingKey, rejection::missing_key(member)),
+            };
+            outcome.record(member);
+            if !member.is_shadow() {
+                return Admission::Reject(rejection);
             }
         }
         self.ask(questions)
@@ -201,7 +204,7 @@ impl Question {
         acquire.resizable = rule.has_overrides();
         Self {
             acquire,
-            denial_stands: !rule.gives_back(),
+            denial_stands: !rule.gives_back() && !rule.is_shadow(),
             rule: rule.clone(),
             limits,
         }
@@ -210,9 +213,10 @@ impl Question {
     /// The same about the share of each limit that one of so many instances has.
     pub(super) fn share_of_one(mut self, instances: u32) -> Self {
         let share = |limit: &Limit| {
-            let weight = u64::from(limit.quota().weight());
-            let share = limit.quota().limit() / u64::from(instances.max(1));
-            limit.resized(share.max(weight))
+            let quota = limit.quota();
+            let share = quota.limit() / u64::from(instances.max(1));
+            let of_one_call = u64::from(quota.weight());
+            limit.resized(share.max(of_one_call).min(quota.limit()))
         };
         self.limits.limits = self.limits.limits.iter().map(share).collect();
         self.acquire.limits = Arc::clone(&self.limits.limits);

@@ -8,7 +8,7 @@ use super::{
     Check, RateLimitRule,
     engine::{Engine, Inquiry, Question},
 };
-use crate::backend::{BackendError, Retry};
+use crate::backend::BackendError;
 
 /// What would become of a request now, rule by rule; made by
 /// [`RateLimitLayer::explain`](super::RateLimitLayer::explain).
@@ -28,6 +28,8 @@ pub struct Explanation {
 pub struct RuleExplanation {
     /// The rule's name.
     pub rule: Arc<str>,
+    /// Whether the rule is [on trial](RateLimitRule::with_shadow): what it denies passes all the same.
+    pub is_shadow: bool,
     /// What it makes of the request.
     pub finding: Finding,
 }
@@ -49,7 +51,9 @@ pub enum Finding {
         key: String,
         /// What the request costs.
         cost: u64,
-        /// Where the limits stand.
+        /// Whether it would be admitted.
+        admitted: bool,
+        /// Where the limits stand, as [`RateLimiter::peek`](super::RateLimiter::peek) tells.
         check: Check,
         /// How long a denial is still repeated without asking, if one is remembered here.
         remembered: Option<Duration>,
@@ -69,6 +73,7 @@ impl RuleExplanation {
         };
         Self {
             rule: Arc::clone(rule.shared_name()),
+            is_shadow: rule.is_shadow(),
             finding,
         }
     }
@@ -76,19 +81,20 @@ impl RuleExplanation {
 
 impl Finding {
     async fn of(engine: &Engine, question: Question) -> Self {
-        let remembered = engine.denials.find(&question);
+        let remembered = engine.denials.stands_for(&question);
         let look = question.acquire.clone().with_cost(0);
-        match Arc::clone(&engine.quotas).acquire(look).await {
-            Err(error) => Self::Unknown(error),
-            Ok(decision) => Self::Limited {
-                key: question.acquire.subject.as_str().to_owned(),
-                cost: question.acquire.cost,
-                check: Check::decided(&question, &decision),
-                remembered: remembered.and_then(|denial| match denial.retry() {
-                    Retry::After(wait) => Some(wait),
-                    Retry::Now | Retry::Never => None,
-                }),
-            },
+        let check = match Arc::clone(&engine.quotas).acquire(look).await {
+            Ok(decision) => Check::decided(&question, &decision),
+            Err(error) => return Self::Unknown(error),
+        };
+        let cost = question.acquire.cost;
+        let fits = check.limits.iter().all(|limit| cost <= limit.remaining);
+        Self::Limited {
+            key: question.acquire.subject.as_str().to_owned(),
+            cost,
+            admitted: fits && check.banned.is_none() && remembered.is_none(),
+            check,
+            remembered,
         }
     }
 }
@@ -104,7 +110,8 @@ impl fmt::Display for Explanation {
 
 impl fmt::Display for RuleExplanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rule {}: {}", self.rule, self.finding)
+        let trial = if self.is_shadow { " (on trial)" } else { "" };
+        write!(f, "rule {}{trial}: {}", self.rule, self.finding)
     }
 }
 
@@ -113,6 +120,7 @@ impl fmt::Display for Finding {
         let Self::Limited {
             key,
             cost,
+            admitted,
             check,
             remembered,
         } = self
@@ -124,7 +132,8 @@ impl fmt::Display for Finding {
                 _ => "not known: the backend does not answer\n",
             });
         };
-        writeln!(f, "counts {cost} under {key}")?;
+        let verdict = if *admitted { "admits" } else { "denies" };
+        writeln!(f, "{verdict} it, for {cost} under {key}")?;
         if let Some(left) = check.banned {
             writeln!(f, "  banned for {left:?} more")?;
         }

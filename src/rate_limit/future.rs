@@ -156,7 +156,7 @@ where
             }
         }
         if !permitted.is_empty() {
-            self.request.extensions_mut().insert(Permit::new(permitted));
+            Permit::new(permitted).put_into(self.request.extensions_mut());
         }
         State::Serving {
             response: self.ready.call(self.request),

@@ -165,13 +165,13 @@ impl RateLimiter {
             ..
         } = question.acquire;
         let quotas = Arc::clone(&self.engine.quotas);
-        quotas.reset(subject.clone(), limits).await?;
-        if let Some(strikes) = strikes {
-            self.amend(subject.clone(), Amendment::Unban { strikes })
-                .await?;
+        let mut forgotten = quotas.reset(subject.clone(), limits).await;
+        if let (Ok(()), Some(strikes)) = (&forgotten, strikes) {
+            let unban = Amendment::Unban { strikes };
+            forgotten = self.amend(subject.clone(), unban).await;
         }
         self.engine.denials.forget(&subject);
-        Ok(())
+        forgotten
     }
 
     /// Bans the subject from now on for this long, at most 366 days; in place of a ban that it may be under.
@@ -260,9 +260,10 @@ impl RateLimiter {
     /// Changes something for a subject, and forgets what is remembered about it.
     async fn change(&self, subject: &SubjectId, amendment: Amendment) -> Result<(), BackendError> {
         let subject = self.question(subject, 0).acquire.subject;
-        self.amend(subject.clone(), amendment).await?;
+        let changed = self.amend(subject.clone(), amendment).await;
+        // Also after an error: the change may have been made.
         self.engine.denials.forget(&subject);
-        Ok(())
+        changed
     }
 
     fn amend(&self, subject: Key, amendment: Amendment) -> Call<()> {

@@ -8,8 +8,10 @@ use std::{
     },
 };
 
+use http::Extensions;
 use tokio::{runtime::Handle, sync::Semaphore};
 
+use super::denials::Denials;
 use crate::{
     backend::{ErasedQuotas, Receipt},
     observe::WarnSite,
@@ -17,6 +19,8 @@ use crate::{
 
 /// What a request took, which its handler can give back; found in the request's extensions where the
 /// rule says [`with_permit`](super::RateLimitRule::with_permit).
+///
+/// It is one for all such rules, also of several layers around the handler.
 ///
 /// Clones are the same permit: it is given back once, however often that is asked for.
 ///
@@ -41,6 +45,14 @@ pub struct Permit {
 impl Permit {
     pub(super) fn new(taken: Vec<Arc<Taken>>) -> Self {
         Self { taken }
+    }
+
+    /// Puts it into a request, together with what rules of layers further out took.
+    pub(super) fn put_into(mut self, extensions: &mut Extensions) {
+        if let Some(outer) = extensions.remove::<Self>() {
+            self.taken.extend(outer.taken);
+        }
+        extensions.insert(self);
     }
 
     /// Gives back what the request took, in a call of its own that nobody waits for.
@@ -91,12 +103,15 @@ impl Taken {
 /// Refunds under way, of which there are not too many.
 pub(super) struct Refunds {
     room: Arc<Semaphore>,
+    /// What no longer stands once something is given back.
+    denials: Arc<Denials>,
 }
 
 impl Refunds {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(denials: Arc<Denials>) -> Self {
         Self {
             room: Arc::new(Semaphore::new(MOST_UNDER_WAY)),
+            denials,
         }
     }
 
@@ -109,11 +124,14 @@ impl Refunds {
             LOST.warn(&"there is no tokio runtime to refund in; what was taken stays counted");
             return;
         };
+        let denials = Arc::clone(&self.denials);
+        let subject = receipt.subject.clone();
         let refund = Arc::clone(quotas).refund(receipt);
         runtime.spawn(async move {
             if let Err(error) = refund.await {
                 LOST.warn(&error);
             }
+            denials.forget(&subject);
             drop(room);
         });
     }

@@ -24,10 +24,7 @@ pub(super) struct Shared {
 impl Shared {
     /// What is to be done with a request before it may run.
     pub(super) fn admission(&self, request: &Parts) -> Admission {
-        if !self.counts_preflights && is_preflight(request) {
-            return Admission::Pass;
-        }
-        match self.policy.rule(request) {
+        match self.rule(request) {
             Some(rule) => self.engine.admission(&rule, request),
             None => Admission::Pass,
         }
@@ -36,12 +33,20 @@ impl Shared {
     /// What would become of a request now.
     pub(super) async fn explain(&self, request: &Parts) -> Explanation {
         let mut rules = Vec::new();
-        if let Some(rule) = self.policy.rule(request) {
+        if let Some(rule) = self.rule(request) {
             for member in rule.members() {
                 rules.push(RuleExplanation::of(&self.engine, member, request).await);
             }
         }
         Explanation { rules }
+    }
+
+    /// The rule that applies to a request, and says which others do.
+    fn rule(&self, request: &Parts) -> Option<RateLimitRule> {
+        if !self.counts_preflights && is_preflight(request) {
+            return None;
+        }
+        self.policy.rule(request)
     }
 
     pub(super) fn teller(&self, request: &Parts) -> Teller {
