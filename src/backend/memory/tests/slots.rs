@@ -76,6 +76,23 @@ async fn slots_that_outgrow_the_bound_are_refused_and_those_held_stay() {
 }
 
 #[tokio::test]
+async fn a_slot_is_free_at_its_deadline_and_not_before() {
+    let clock = ManualClock::new();
+    let backend = MemoryBackend::new().with_clock(clock.clone());
+    let one = SlotLimit::new("one", 2, MINUTE).unwrap();
+    let begin = clock.now();
+    _ = backend.hold(&key(1), &one, slot(1)).await.unwrap();
+    clock.set(begin + MINUTE / 2);
+    _ = backend.hold(&key(1), &one, slot(2)).await.unwrap();
+    clock.set(begin + MINUTE - Duration::from_micros(1));
+    let third = backend.hold(&key(1), &one, slot(3)).await;
+    assert_eq!(third.unwrap(), Hold::Full { in_use: 2 });
+    clock.set(begin + MINUTE);
+    let third = backend.hold(&key(1), &one, slot(3)).await;
+    assert_eq!(third.unwrap(), Hold::Held { in_use: 2 });
+}
+
+#[tokio::test]
 async fn a_clock_that_steps_back_by_more_than_a_lease_locks_nobody_out() {
     let clock = ManualClock::new();
     let backend = MemoryBackend::new().with_clock(clock.clone());
