@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tower_stash::backend::{Acquire, Ban, Decision, MINUTE, Quota, Retry, Strikes};
+use tower_stash::backend::{Acquire, Ban, DAY, Decision, MINUTE, Quota, Retry, Strikes};
 
 use crate::{
     memory::{Memory, request},
@@ -70,8 +70,10 @@ proptest! {
         let (within, lasting) = (MINUTE, 2 * MINUTE);
         let strikes = Strikes::new("strikes", Ban::after(after).within(within).lasting(lasting));
         let memory = Memory::new();
-        let denied = request(&[Quota::fixed(1, MINUTE)]).with_cost(2);
-        let denied = denied.with_strikes(strikes.expect("a valid ban"));
+        // Something lives on beside the strikes.
+        let one = request(&[Quota::fixed(1, DAY)]);
+        memory.acquire(&one);
+        let denied = one.with_cost(2).with_strikes(strikes.expect("a valid ban"));
         let mut series: Vec<u64> = Vec::new();
         let mut banned_until = 0;
         for gap in gaps {

@@ -127,6 +127,22 @@ fn a_quota_that_cannot_work_is_refused_and_told_what_to_write() {
 }
 
 #[test]
+fn a_size_is_cut_to_what_the_algorithm_counts() {
+    let most = [
+        (Quota::log(1, MINUTE), 10_000),
+        (Quota::buckets(1, MINUTE, 10), u64::from(u32::MAX)),
+        (Quota::token_bucket(1, MINUTE), 60_000_000),
+        (Quota::counter(1, MINUTE), ((1 << 51) - 1) / 60_000),
+        (Quota::fixed(1, MINUTE), 999_999_999_999_999),
+        (Quota::fixed_aligned(1, MINUTE), 999_999_999_999_999),
+    ];
+    for (quota, most) in most {
+        let limit = Limit::new("a", quota).expect("a valid quota");
+        assert_eq!(limit.resized(u64::MAX).quota().limit(), most, "{quota:?}");
+    }
+}
+
+#[test]
 fn the_largest_quotas_that_work_count_without_overflow() {
     let year = 366 * DAY;
     let largest = [

@@ -136,10 +136,10 @@ struct Subject {
     resizable: bool,
 }
 
-fn subjects() -> impl Strategy<Value = Subject> {
-    let quota = (0..KINDS, 1..=20_u64, 1..=3_u32, 0..60_000_u64).prop_map(
-        |(kind, limit, weight, detail)| {
-            quota(kind, limit.max(u64::from(weight)), HOUR, detail).with_weight(weight)
+fn subjects(windows: impl Strategy<Value = Duration>) -> impl Strategy<Value = Subject> {
+    let quota = (0..KINDS, 1..=20_u64, windows, 1..=3_u32, 0..60_000_u64).prop_map(
+        |(kind, limit, window, weight, detail)| {
+            quota(kind, limit.max(u64::from(weight)), window, detail).with_weight(weight)
         },
     );
     let ban = prop::option::of((1..5_u32, 1..4_u32, 1..4_u32));
@@ -156,7 +156,8 @@ fn subjects() -> impl Strategy<Value = Subject> {
 async fn decisions_with_bans_sizes_and_refunds_are_those_of_memory(
     servers: &Servers,
 ) -> Result<()> {
-    let trace = (subjects(), calls()).prop_map(|(subject, calls)| (subject, calls, None));
+    let windows = prop_oneof![Just(MINUTE), Just(5 * MINUTE), Just(HOUR)];
+    let trace = (subjects(windows), calls()).prop_map(|(subject, calls)| (subject, calls, None));
     compare(servers, 250, 1, trace).await
 }
 
@@ -165,12 +166,13 @@ async fn decisions_with_bans_sizes_and_refunds_are_those_of_memory(
 async fn decisions_are_those_of_memory_though_the_clock_steps_back(
     servers: &Servers,
 ) -> Result<()> {
-    let trace = (subjects(), calls(), step_back()).prop_map(|(mut subject, calls, back)| {
-        for quota in &mut subject.quotas {
-            *quota = slow(*quota);
-        }
-        (subject, calls, Some(back))
-    });
+    let trace =
+        (subjects(Just(HOUR)), calls(), step_back()).prop_map(|(mut subject, calls, back)| {
+            for quota in &mut subject.quotas {
+                *quota = slow(*quota);
+            }
+            (subject, calls, Some(back))
+        });
     compare(servers, 250, 2, trace).await
 }
 
