@@ -31,7 +31,8 @@
 //! (`tower_stash::rate_limit`) and the fields `rule` and `outcome`. One at level WARN, with the target
 //! `tower_stash` and the field `place`, where something that was promised could not be kept: because
 //! the backend did not answer, or the server does not say who its peers are; at most one in ten
-//! seconds from each place. And one, only once, where proxies forward requests and none is trusted.
+//! seconds from each place. And one, only once, where proxies forward requests and none is trusted,
+//! and where a rule counts one request twice.
 mod call_meter;
 mod warn_site;
 

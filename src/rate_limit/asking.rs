@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Outage,
+    Outage, RateLimitRule,
     answer::{Answer, Found},
     engine::{Engine, Question},
 };
@@ -71,6 +71,17 @@ impl Asking {
             later: later.into_iter(),
             admitted: Answers::default(),
         }
+    }
+
+    /// The rules that are still to be asked.
+    pub(super) fn rules(&self) -> impl Iterator<Item = &RateLimitRule> {
+        let next = match &self.step {
+            Step::Ask(question) => Some(question),
+            Step::Backend { .. } | Step::Local { .. } | Step::Done => None,
+        };
+        next.into_iter()
+            .chain(self.later.as_slice())
+            .map(|question| &question.rule)
     }
 
     /// Goes on with the next question, unless this was the last answer that is needed.

@@ -101,7 +101,9 @@ impl<R> RateLimitLayer<R> {
     /// The limits of a rule without HTTP: to check, look at, reset or penalise a subject from a
     /// handler, a job or an admin page.
     ///
-    /// It asks this rule alone, not those that it [asks too](RateLimitRule::with_and).
+    /// It asks this rule alone, not those that it [asks too](RateLimitRule::with_and). The layer's own
+    /// settings, such as [`with_key_secret`](Self::with_key_secret), come first: it does not see later
+    /// ones.
     #[must_use]
     pub fn limiter(&self, rule: &RateLimitRule) -> RateLimiter {
         RateLimiter::of(Arc::clone(&self.shared.engine), rule.clone())

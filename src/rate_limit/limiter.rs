@@ -49,6 +49,9 @@ use crate::{
 /// # }
 /// ```
 ///
+/// It knows no request, so what the rule says of requests (what they cost, which it skips, how large a
+/// limit is for them) is not asked; for the last there is [`with_limit`](Self::with_limit).
+///
 /// Of a layer's rule, [`RateLimitLayer::limiter`](super::RateLimitLayer::limiter) makes the one that
 /// shares what the layer knows; another one on the same backend shares what is counted.
 #[derive(Clone)]

@@ -118,6 +118,7 @@ mod rule;
 mod service;
 mod shared;
 mod teller;
+mod twice;
 
 use self::outcome::Outcome;
 

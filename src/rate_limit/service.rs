@@ -13,6 +13,7 @@ use super::{
     engine::Admission,
     future::{ResponseFuture, Waiting},
     shared::Shared,
+    twice,
 };
 use crate::respond::{ProblemDetails, Respond};
 
@@ -57,7 +58,7 @@ where
     }
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         match self.shared.admission(&parts) {
             Admission::Pass => {
                 ResponseFuture::passing(self.inner.call(Request::from_parts(parts, body)))
@@ -72,6 +73,7 @@ where
                 ResponseFuture::answering(teller.denial(&answer, &*self.respond, &parts))
             }
             Admission::Ask(asking) => {
+                twice::watch(asking.rules(), &mut parts.extensions);
                 let waiting = Waiting {
                     engine: Arc::clone(&self.shared.engine),
                     teller: self.shared.teller(&parts),

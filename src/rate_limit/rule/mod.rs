@@ -10,6 +10,7 @@ use http::{request, response};
 use self::limits::Limits;
 pub(super) use self::limits::{NamedLimits, applied};
 pub use self::outage::Outage;
+use super::twice::Looks;
 use crate::{
     backend::{Ban, Quota, Strikes},
     error::ConfigError,
@@ -38,7 +39,8 @@ use crate::{
 /// # Ok::<(), tower_stash::ConfigError>(())
 /// ```
 ///
-/// A mistake in what `with_*` is given comes out when a layer or a limiter is made of the rule.
+/// A mistake in what `with_*` is given comes out when a layer or a limiter is made of the rule. A rule
+/// that only a request brings, by a closure or an extension, is not looked at by then.
 #[derive(Clone)]
 pub struct RateLimitRule {
     shape: Arc<Shape>,
@@ -59,6 +61,7 @@ struct Shape {
     has_overrides: bool,
     outage: Outage,
     and: Vec<RateLimitRule>,
+    looks: Looks,
     /// The first mistake in what `with_*` was given.
     mistake: Option<ConfigError>,
 }
@@ -109,6 +112,7 @@ impl RateLimitRule {
                 has_overrides: false,
                 outage: Outage::default(),
                 and: Vec::new(),
+                looks: Looks::default(),
                 mistake: None,
             }),
         })
@@ -259,6 +263,9 @@ impl RateLimitRule {
     }
 
     /// Counts and measures, but never denies and sends no headers: a rule on trial.
+    ///
+    /// Requests on its deny list and those that do not say whose they are pass too. Their outcome is
+    /// counted as if they did not.
     #[must_use]
     pub fn with_shadow(mut self) -> Self {
         self.shape_mut().is_shadow = true;
@@ -353,6 +360,10 @@ impl RateLimitRule {
 
     pub(super) fn outage(&self) -> Outage {
         self.shape.outage
+    }
+
+    pub(super) fn looks(&self) -> &Looks {
+        &self.shape.looks
     }
 
     /// The first mistake in what `with_*` was given.
