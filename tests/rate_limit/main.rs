@@ -25,6 +25,7 @@ mod hostile;
 mod http_client;
 mod hyper_stack;
 mod limiter;
+mod local_outage;
 mod observability;
 mod observed;
 mod outage;

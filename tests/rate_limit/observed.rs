@@ -12,7 +12,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 pub(crate) fn outcomes(run: impl Future<Output = ()>) -> Vec<(String, u64)> {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    metrics::with_local_recorder(&recorder, || block_on(run));
+    metrics::with_local_recorder(&recorder, || paused().block_on(run));
     let emitted = snapshotter.snapshot().into_vec().into_iter();
     let mut counted: Vec<_> = emitted
         .map(|(key, _, _, value)| {
@@ -48,21 +48,22 @@ pub(crate) fn logged(run: impl Future<Output = ()>) -> String {
         .without_time()
         .with_writer(move || writer.clone())
         .finish();
-    tracing::subscriber::with_default(subscriber, || block_on(run));
+    // An hour later than any other test, so that none of them has just given the same warning.
+    let later = async {
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        run.await;
+    };
+    tracing::subscriber::with_default(subscriber, || paused().block_on(later));
     String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
 }
 
-/// Runs it an hour later than any other test, so that none of them has just given the same warning.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+/// A runtime whose clock stands still.
+fn paused() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
-        .unwrap();
-    runtime.block_on(async {
-        tokio::time::advance(Duration::from_secs(3_600)).await;
-        future.await
-    })
+        .unwrap()
 }
 
 #[derive(Clone, Default)]

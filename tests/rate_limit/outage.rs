@@ -14,14 +14,17 @@ use axum::body::Body;
 use http::{Method, Request, Response, StatusCode};
 use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_stash::{
-    backend::{MemoryBackend, Op},
+    backend::{BackendErrorKind, MemoryBackend, Op, Timeout},
     policy::{KeyExtractor as _, header},
     rate_limit::{Outage, Quota, RateLimitLayer, RateLimitRule},
     respond::Rejection,
     testing::{Fault, FaultBackend},
 };
 
-use crate::http_client::{request, text};
+use crate::{
+    fixture::{App, Store, rule},
+    http_client::{request, text},
+};
 
 type Faulty = FaultBackend<MemoryBackend>;
 
@@ -173,4 +176,55 @@ async fn a_request_dropped_while_the_backend_hangs_does_not_run() {
     assert!(waiting.is_err(), "the backend hangs");
     assert_eq!(calls.load(Ordering::Relaxed), 0);
     assert_eq!(get(&service).await.status(), StatusCode::OK);
+}
+
+/// P19: whatever the backend does, a request is answered in time and in the rule's mode, and runs once
+/// if it is admitted.
+#[tokio::test(start_paused = true)]
+async fn every_failure_is_answered_in_time_and_in_mode() {
+    const TIMEOUT: Duration = Duration::from_millis(100);
+    let failures = [
+        Fault::Hang,
+        Fault::HangAfter,
+        Fault::Delay(2 * TIMEOUT),
+        Fault::LateReply(2 * TIMEOUT),
+        Fault::LostReply,
+        Fault::Fail(BackendErrorKind::Rejected),
+        Fault::Fail(BackendErrorKind::Misconfigured),
+        Fault::Fail(BackendErrorKind::Corrupt),
+    ];
+    let modes = [
+        (Outage::Allow, 200),
+        (Outage::Deny, 503),
+        (Outage::Local { instances: 2 }, 200),
+    ];
+    for failure in failures {
+        for (outage, status) in modes {
+            let store = Store::local();
+            let rule = rule("api", Quota::per_minute(2)).with_outage(outage);
+            let hasty = Timeout::new(store.backend.clone(), TIMEOUT);
+            let app = App::behind(&RateLimitLayer::new(hasty, rule).unwrap());
+            store.backend.script([failure]);
+            let began = tokio::time::Instant::now();
+            assert_eq!(app.status("ada").await, status, "{failure:?} {outage:?}");
+            assert!(began.elapsed() <= TIMEOUT + Duration::from_millis(1));
+            assert_eq!(app.ran(), usize::from(status == 200));
+            assert_eq!(store.asked(), 1, "it is not asked again");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_slow_but_in_time_decides() {
+    let timeout = Duration::from_millis(100);
+    let store = Store::local();
+    let rule = rule("api", Quota::per_minute(1)).with_outage(Outage::Deny);
+    let hasty = Timeout::new(store.backend.clone(), timeout);
+    let app = App::behind(&RateLimitLayer::new(hasty, rule).unwrap());
+    let slow = timeout - Duration::from_millis(1);
+    store
+        .backend
+        .script([Fault::Delay(slow), Fault::LateReply(slow)]);
+    assert_eq!(app.statuses("ada", 2).await, [200, 429]);
+    assert_eq!(app.ran(), 1);
 }

@@ -20,10 +20,14 @@ use tower::{
 use tower_stash::{
     backend::MemoryBackend,
     policy::{KeyExtractor as _, header},
-    rate_limit::{Quota, RateLimitLayer, RateLimitRule},
+    rate_limit::{Outage, Quota, RateLimitLayer, RateLimitRule},
+    testing::Fault,
 };
 
-use crate::http_client::request;
+use crate::{
+    fixture::{Store, rule},
+    http_client::request,
+};
 
 /// Panics when it is called without having been polled ready; its clones are not ready.
 #[derive(Debug, Default)]
@@ -130,4 +134,60 @@ async fn a_request_without_its_key_gives_its_permit_back() {
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     let free = tokio::time::timeout(Duration::from_secs(5), other.ready()).await;
     assert!(free.expect("the permit is free").is_ok());
+}
+
+#[tokio::test]
+async fn a_denial_that_is_remembered_gives_its_permit_back() {
+    let store = Store::remote();
+    let layer = store.layer(rule("one", Quota::per_minute(1)));
+    let one_permit = GlobalConcurrencyLimitLayer::new(1);
+    let mut service = Buffer::new(layer.layer(one_permit.layer(Strict::default())), 8);
+    let mut other = Buffer::new(layer.layer(one_permit.layer(Strict::default())), 8);
+    for _ in 0..5 {
+        for service in [&mut service, &mut other] {
+            let response = tokio::time::timeout(Duration::from_secs(5), async {
+                service.ready().await.unwrap().call(keyed()).await.unwrap()
+            });
+            response.await.expect("the permit is free");
+        }
+    }
+    assert_eq!(store.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_dropped_while_the_backend_hangs_gives_its_permit_back() {
+    let store = Store::local();
+    let layer = store.layer(rule("one", Quota::per_minute(9)));
+    let one_permit = GlobalConcurrencyLimitLayer::new(1);
+    let mut service = layer.layer(one_permit.layer(Strict::default()));
+    for _ in 0..3 {
+        store.backend.script([Fault::Hang]);
+        let ready = tokio::time::timeout(Duration::from_secs(5), service.ready());
+        let call = ready
+            .await
+            .expect("the permit is free")
+            .unwrap()
+            .call(keyed());
+        let answer = tokio::time::timeout(Duration::from_secs(1), call).await;
+        assert!(answer.is_err(), "it hangs");
+    }
+}
+
+#[tokio::test]
+async fn who_is_denied_by_list_or_in_an_outage_gives_the_permit_back() {
+    let store = Store::local();
+    store.backend.go_down();
+    for rule in [
+        rule("one", Quota::per_minute(9)).with_outage(Outage::Deny),
+        rule("one", Quota::per_minute(9)).with_deny_list(|_: &http::request::Parts| true),
+    ] {
+        let one_permit = GlobalConcurrencyLimitLayer::new(1);
+        let layer = store.layer(rule);
+        let mut idle = layer.layer(one_permit.layer(Strict::default()));
+        let mut other = layer.layer(one_permit.layer(Strict::default()));
+        let response = idle.ready().await.unwrap().call(keyed()).await.unwrap();
+        assert!(response.status() == 503 || response.status() == 403);
+        let free = tokio::time::timeout(Duration::from_secs(5), other.ready()).await;
+        assert!(free.expect("the permit is free").is_ok());
+    }
 }
