@@ -155,9 +155,9 @@ impl Denial {
         decision.banned = decision.banned.map(|left| left.saturating_sub(passed));
         for state in &mut decision.limits {
             state.retry = match state.retry {
-                Retry::After(wait) if wait > passed => Retry::After(wait - passed),
-                Retry::After(_) | Retry::Now => Retry::Now,
-                Retry::Never => Retry::Never,
+                Retry::After(wait) if wait <= passed => Retry::Now,
+                Retry::After(wait) => Retry::After(wait.saturating_sub(passed)),
+                Retry::Now | Retry::Never => state.retry,
             };
             state.reset = state.reset.map(|reset| reset.saturating_sub(passed));
         }
