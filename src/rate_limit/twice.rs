@@ -86,7 +86,7 @@ mod tests {
 
     /// What is warned of while a hundred requests run.
     fn warnings(
-        service: impl Service<Request<Bytes>, Response = Response<Bytes>, Error = Infallible> + Clone,
+        service: &(impl Service<Request<Bytes>, Response = Response<Bytes>, Error = Infallible> + Clone),
     ) -> Vec<String> {
         let mut log = logged(async {
             for _ in 0..100 {
@@ -102,15 +102,15 @@ mod tests {
     fn a_rule_that_counts_a_request_twice_is_warned_of_once_and_no_other_is() {
         let chain = rule("a").with_and(rule("b"));
         let each_once = layer(chain).layer(layer(rule("c")).layer(service_fn(hello)));
-        assert_eq!(warnings(each_once), [""; 0]);
+        assert_eq!(warnings(&each_once), [""; 0]);
 
         let api = layer(rule("api"));
-        let warned_of = warnings(api.layer(api.layer(service_fn(hello))));
+        let warned_of = warnings(&api.layer(api.layer(service_fn(hello))));
         assert_eq!(warned_of.len(), 1);
         assert!(warned_of[0].contains(r#"rule "api" counts a request twice"#));
 
         let in_a_chain = layer(rule("a").with_and(rule("a"))).layer(service_fn(hello));
-        assert_eq!(warnings(in_a_chain), [""; 0], "it is told once");
+        assert_eq!(warnings(&in_a_chain), [""; 0], "it is told once");
     }
 
     #[test]
