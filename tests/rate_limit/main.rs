@@ -11,6 +11,7 @@
 mod allocations;
 mod answers;
 mod axum_stack;
+mod ban;
 mod bounds;
 mod chain;
 mod conditions;
