@@ -6,7 +6,9 @@ use axum::body::Body;
 use http::{Request, Response};
 use proptest::prelude::*;
 use tower_stash::{
+    policy::{KeyExtractor as _, header},
     rate_limit::{Outage, Quota, RateLimitRule},
+    respond::Rejection,
     testing::Fault,
 };
 
@@ -34,7 +36,7 @@ async fn who_is_denied_is_not_asked_about_again_until_the_moment_the_wait_is_ove
     assert_eq!(app.statuses("ada", 2).await, [200, 429]);
     assert_eq!(store.asked(), 2);
     assert_eq!(app.statuses("ada", 50).await, [429; 50]);
-    store.advance(3 * SECOND - MILLI).await;
+    store.advance(2_999 * MILLI).await;
     assert_eq!(app.statuses("ada", 50).await, [429; 50]);
     assert_eq!(store.asked(), 2);
     store.advance(MILLI).await;
@@ -73,7 +75,7 @@ async fn after_five_seconds_it_is_asked_again_whether_the_denial_stands() {
     let store = Store::remote();
     let app = App::behind(&store.layer(rule("api", Quota::per_minute(1))));
     app.statuses("ada", 2).await;
-    store.advance(5 * SECOND - MILLI).await;
+    store.advance(4_999 * MILLI).await;
     app.get("ada").await;
     assert_eq!(store.asked(), 2);
     store.advance(MILLI).await;
@@ -252,7 +254,7 @@ async fn the_wait_counts_from_sending_and_what_is_told_from_receiving() {
 
     store.advance(SECOND).await;
     assert_eq!(retry_after(&app.get("ada").await), Some(2));
-    store.advance(SECOND - MILLI).await;
+    store.advance(999 * MILLI).await;
     assert_eq!(app.status("ada").await, 429);
     assert_eq!(store.asked(), 2);
     // Three seconds after it was sent, which is as early as it can be.
@@ -315,13 +317,12 @@ async fn a_limit_whose_wait_is_over_is_no_longer_said_to_be_violated() {
         ("short", Quota::sliding(1, SECOND)),
         ("long", Quota::sliding(1, 4 * SECOND)),
     ];
-    use tower_stash::policy::{KeyExtractor as _, header};
     let rule = RateLimitRule::new("api", header("x-key").or_reject(), quotas).unwrap();
     let app = App::behind(&store.layer(rule));
     app.statuses("ada", 2).await;
     let violated = async || {
         let denied = app.get("ada").await;
-        let rejection = denied.extensions().get::<tower_stash::respond::Rejection>();
+        let rejection = denied.extensions().get::<Rejection>();
         let names = rejection.unwrap().violated_policies().map(str::to_owned);
         names.collect::<Vec<_>>()
     };
@@ -390,7 +391,9 @@ proptest! {
         mut steps in steps(), fixed in any::<bool>(), alike in any::<bool>(), seconds in 1_u32..8,
     ) {
         if alike {
-            steps.iter_mut().for_each(|step| (step.cost, step.plan) = (1, 3));
+            for step in &mut steps {
+                (step.cost, step.plan) = (1, 3);
+            }
         }
         let window = seconds * SECOND;
         let quota = if fixed { Quota::fixed(4, window) } else { Quota::sliding(4, window) };
