@@ -243,7 +243,8 @@ impl Quota {
     /// How many calls of cost one it admits in a window.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.limit / u64::from(self.weight)
+        let calls = self.limit.checked_div(u64::from(self.weight));
+        calls.unwrap_or(u64::MAX)
     }
 
     /// What a call of this cost counts here.
