@@ -204,7 +204,7 @@ impl Question {
         acquire.resizable = rule.has_overrides();
         Self {
             acquire,
-            denial_stands: !rule.gives_back() && !rule.is_shadow(),
+            denial_stands: !rule.gives_back(),
             rule: rule.clone(),
             limits,
         }
