@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use proptest::prelude::*;
 use tower_stash::{
-    policy::{KeyExtractor as _, header},
+    policy::{KeyExtractor as _, Routes, header},
     rate_limit::{Outage, Quota, RateLimitRule},
     respond::Rejection,
     testing::Fault,
@@ -145,6 +145,39 @@ async fn rules_that_give_back_are_always_asked() {
         assert_eq!(app.statuses("ada", 5).await, [429; 5]);
         assert_eq!(store.asked(), 6);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rules_that_give_back_or_are_on_trial_do_not_listen_to_what_their_twin_remembers() {
+    for always_asked in [
+        in_three_seconds(1).with_permit(),
+        in_three_seconds(1).with_shadow(),
+    ] {
+        let store = Store::remote();
+        let routes = Routes::new()
+            .get("/", in_three_seconds(1))
+            .post("/", always_asked);
+        let app = App::behind(&store.layer(routes));
+        assert_eq!(app.statuses("ada", 3).await, [200, 429, 429]);
+        let mut post = keyed("ada");
+        *post.method_mut() = Method::POST;
+        app.send(post).await;
+        assert_eq!(store.asked(), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_rule_that_gives_back_was_told_is_not_remembered_for_its_twin() {
+    let store = Store::remote();
+    let routes = Routes::new()
+        .get("/", in_three_seconds(1).with_permit())
+        .post("/", in_three_seconds(1));
+    let app = App::behind(&store.layer(routes));
+    assert_eq!(app.statuses("ada", 2).await, [200, 429]);
+    let mut post = keyed("ada");
+    *post.method_mut() = Method::POST;
+    assert_eq!(app.send(post).await.status(), 429);
+    assert_eq!(store.asked(), 3);
 }
 
 #[tokio::test(start_paused = true)]

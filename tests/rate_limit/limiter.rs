@@ -209,6 +209,60 @@ async fn the_rule_says_what_a_check_does_in_an_outage_and_everything_else_fails(
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_subject_can_be_given_another_limit_for_a_time() {
+    let store = Store::remote();
+    let rule = rule("api", Quota::per_minute(1)).with_overrides();
+    let layer = store.layer(rule.clone());
+    let (app, limiter) = (App::behind(&layer), layer.limiter(&rule));
+    assert_eq!(app.statuses("ada", 2).await, [200, 429]);
+    limiter
+        .set_limit("ada", "minute", 3, MINUTE / 2)
+        .await
+        .unwrap();
+    assert_eq!(app.statuses("ada", 3).await, [200, 200, 429]);
+    assert_eq!(app.statuses("bob", 2).await, [200, 429]);
+    assert_eq!(limiter.peek("ada").await.unwrap().limits[0].limit, 3);
+
+    limiter.restore_limit("ada", "minute").await.unwrap();
+    assert_eq!(limiter.peek("ada").await.unwrap().limits[0].limit, 1);
+    limiter
+        .set_limit("ada", "minute", 0, MINUTE / 2)
+        .await
+        .unwrap();
+    assert_eq!(limiter.check("ada", 1).await.retry, Retry::Never);
+    store.advance(MINUTE / 2).await;
+    assert_eq!(limiter.peek("ada").await.unwrap().limits[0].limit, 1);
+}
+
+#[tokio::test]
+async fn a_limit_that_is_not_there_or_not_to_be_changed_is_refused_without_a_call() {
+    let store = Store::local();
+    let fixed = store.limiter(rule("api", Quota::per_minute(1)));
+    let open = store.limiter(rule("api", Quota::per_minute(1)).with_overrides());
+    let kinds = [
+        fixed.set_limit("ada", "minute", 3, MINUTE).await,
+        fixed.restore_limit("ada", "minute").await,
+        open.set_limit("ada", "hour", 3, MINUTE).await,
+        open.restore_limit("ada", "hour").await,
+    ]
+    .map(|refused| refused.unwrap_err().kind());
+    assert_eq!(kinds, [BackendErrorKind::InvalidInput; 4]);
+    assert_eq!(store.backend.total_calls(), 0);
+}
+
+#[tokio::test]
+async fn a_program_says_the_size_of_a_dynamic_limit() {
+    let store = Store::local();
+    let rule = rule("api", Quota::per_minute(9)).with_dynamic_limit("minute", |_| Some(2));
+    let limiter = store.limiter(rule);
+    assert_eq!(limiter.peek("ada").await.unwrap().limits[0].limit, 9);
+    let small = limiter.clone().with_limit("minute", 2).unwrap();
+    assert_eq!(remaining(&small.check("ada", 1).await), 1);
+    assert_eq!(remaining(&limiter.peek("ada").await.unwrap()), 8);
+    assert!(limiter.with_limit("hour", 2).is_err());
+}
+
 #[tokio::test]
 async fn a_check_on_trial_admits_and_counts() {
     let store = Store::local();
