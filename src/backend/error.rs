@@ -1,19 +1,19 @@
 //! What can go wrong between a layer and its store.
 
-use std::{borrow::Cow, error::Error, fmt, time::Duration};
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 /// What a call to a backend gives.
 pub type Result<T> = std::result::Result<T, BackendError>;
 
-type Source = Box<dyn Error + Send + Sync>;
-
 /// A call to a backend that brought no answer.
 ///
 /// The message says what was attempted. It never contains keys, values or anything a client sent.
+/// Cheap to clone, because one call may answer several requests.
+#[derive(Clone)]
 pub struct BackendError {
     kind: BackendErrorKind,
     attempted: Cow<'static, str>,
-    source: Option<Source>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 /// Why a call to a backend brought no answer.
@@ -77,8 +77,8 @@ impl BackendError {
 
     /// The same error, caused by this one.
     #[must_use]
-    pub fn with_source(mut self, source: impl Into<Source>) -> Self {
-        self.source = Some(source.into());
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into().into());
         self
     }
 

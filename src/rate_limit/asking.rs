@@ -138,7 +138,7 @@ impl Future for Asking {
             let answer = match step {
                 Step::Ask(question) => {
                     let sent = monotonic_now();
-                    let call = Arc::clone(&asking.engine.quotas).acquire(question.acquire.clone());
+                    let call = asking.engine.acquire(&question);
                     asking.step = Step::Backend {
                         question,
                         sent,

@@ -4,16 +4,11 @@
 //! something is given back or a limit is raised. So remembering a denial admits nothing more, and to
 //! the only client of a subject it denies nothing more either.
 
-use std::{
-    collections::hash_map::RandomState,
-    hash::BuildHasher as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use hashlink::LruCache;
 
-use super::engine::Question;
+use super::{engine::Question, shards::Shards};
 use crate::{
     backend::{Decision, Limit, Retry},
     clock::{Monotonic, monotonic_now},
@@ -22,8 +17,7 @@ use crate::{
 
 /// Denials that stand, the latest of each subject's limits.
 pub(super) struct Denials {
-    shards: Vec<Mutex<Shard>>,
-    hasher: RandomState,
+    shards: Shards<Shard>,
 }
 
 /// The denials of some subjects.
@@ -50,17 +44,12 @@ struct Denial {
 impl Denials {
     /// Remembers denials of up to this many subjects; with 0, none.
     pub(super) fn new(subjects: usize) -> Self {
-        let shards = SHARDS.min(subjects);
-        let shard = |index| {
-            let odd_one = usize::from(index < subjects % SHARDS);
-            Mutex::new(Shard {
-                denials: LruCache::new(subjects / SHARDS + odd_one),
-                forgot: None,
-            })
+        let shard = |subjects| Shard {
+            denials: LruCache::new(subjects),
+            forgot: None,
         };
         Self {
-            shards: (0..shards).map(shard).collect(),
-            hasher: RandomState::new(),
+            shards: Shards::new(subjects, shard),
         }
     }
 
@@ -81,7 +70,7 @@ impl Denials {
         if question.acquire.cost == 0 || is_always_asked {
             return None;
         }
-        let mut shard = self.shard(&question.acquire.subject)?;
+        let mut shard = self.shards.of(&question.acquire.subject)?;
         let denials = shard.denials.get(&question.acquire.subject)?;
         let now = monotonic_now();
         let denial = denials
@@ -105,7 +94,7 @@ impl Denials {
                 Retry::Never => LONGEST,
             },
         };
-        let Some(mut shard) = self.shard(&question.acquire.subject) else {
+        let Some(mut shard) = self.shards.of(&question.acquire.subject) else {
             return;
         };
         if shard.forgot.is_some_and(|forgot| sent <= forgot) {
@@ -127,17 +116,10 @@ impl Denials {
 
     /// Forgets the denials of a subject, of which something was given back.
     pub(super) fn forget(&self, subject: &Key) {
-        if let Some(mut shard) = self.shard(subject) {
+        if let Some(mut shard) = self.shards.of(subject) {
             shard.denials.remove(subject);
             shard.forgot = Some(monotonic_now());
         }
-    }
-
-    fn shard(&self, subject: &Key) -> Option<MutexGuard<'_, Shard>> {
-        let hash = self.hasher.hash_one(subject);
-        let index = usize::try_from(hash % SHARDS as u64).ok()? % self.shards.len().max(1);
-        let shard = self.shards.get(index)?;
-        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -173,8 +155,6 @@ impl Denial {
         }
     }
 }
-
-const SHARDS: usize = 16;
 
 /// Rules, sizes and costs of which one subject's denials are remembered at the same time.
 const MOST_OF_A_SUBJECT: usize = 8;

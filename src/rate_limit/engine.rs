@@ -9,13 +9,14 @@ use super::{
     answer::{Answer, Found},
     asking::Asking,
     denials::Denials,
+    hot_keys::HotKeys,
     outcome::Outcome,
     refunds::Refunds,
     rejection,
-    rule::NamedLimits,
+    rule::{NamedLimits, Sharing},
 };
 use crate::{
-    backend::{Acquire, Breaker, ErasedQuotas, Limit, MemoryBackend, Quotas},
+    backend::{Acquire, Breaker, Call, Decision, ErasedQuotas, Limit, MemoryBackend, Quotas},
     key::{Digester, Key, KeyParts, Kind},
     policy::{Resolved, SubjectId},
     respond::Rejection,
@@ -29,6 +30,7 @@ pub(super) struct Engine {
     pub(super) local: Arc<dyn ErasedQuotas>,
     pub(super) digester: Digester,
     pub(super) denials: Arc<Denials>,
+    hot_keys: Arc<HotKeys>,
     pub(super) refunds: Arc<Refunds>,
     /// Whether a question is a round trip.
     is_remote: bool,
@@ -63,13 +65,15 @@ pub(super) struct Question {
 impl Engine {
     pub(super) fn new(backend: impl Quotas) -> Self {
         let is_remote = backend.is_remote();
-        let denials = Arc::new(Denials::new(if is_remote { REMEMBERED } else { 0 }));
+        let remembered = if is_remote { REMEMBERED } else { 0 };
+        let denials = Arc::new(Denials::new(remembered));
         Self {
             quotas: Arc::new(Breaker::new(backend)),
             local: Arc::new(MemoryBackend::new()),
             digester: Digester::default(),
             refunds: Arc::new(Refunds::new(Arc::clone(&denials))),
             denials,
+            hot_keys: Arc::new(HotKeys::new(remembered)),
             is_remote,
         }
     }
@@ -157,6 +161,15 @@ impl Engine {
         Question::new(rule, limits, self.key(&parts), cost)
     }
 
+    /// Asks the backend, alone or together with those who ask the same.
+    pub(super) fn acquire(&self, question: &Question) -> Call<Decision> {
+        let together = match question.rule.sharing() {
+            Sharing::Nothing => None,
+            Sharing::Together => self.hot_keys.ask(&self.quotas, question),
+        };
+        together.unwrap_or_else(|| Arc::clone(&self.quotas).acquire(question.acquire.clone()))
+    }
+
     fn key(&self, subject: &KeyParts) -> Key {
         Key::new(Kind::QUOTA, self.digester.digest(subject))
     }
@@ -224,5 +237,5 @@ impl Question {
     }
 }
 
-/// How many subjects' denials are remembered, if not said otherwise.
+/// Of how many subjects something is remembered, if not said otherwise.
 const REMEMBERED: usize = 10_000;

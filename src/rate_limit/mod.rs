@@ -82,6 +82,12 @@
 //! keeps trying costs the backend nothing. See
 //! [`with_deny_cache`](RateLimitLayer::with_deny_cache).
 //!
+//! # Busy subjects
+//!
+//! A decision is one round trip, and a subject that is known to be denied costs none. Where thousands
+//! of requests a second share a limit, [`RateLimitRule::with_coalescing`] asks once for all that come
+//! during a call.
+//!
 //! # When the backend is away
 //!
 //! The rule decides: requests go through uncounted ([`Outage::Allow`], the default), get 503
@@ -109,6 +115,7 @@ mod explanation;
 mod future;
 mod grpc_refund;
 mod headers;
+mod hot_keys;
 mod layer;
 mod limiter;
 mod outcome;
@@ -116,6 +123,7 @@ mod refunds;
 mod rejection;
 mod rule;
 mod service;
+mod shards;
 mod shared;
 mod teller;
 mod twice;

@@ -2,6 +2,7 @@
 
 mod limits;
 mod outage;
+mod sharing;
 
 use std::{fmt, iter, sync::Arc};
 
@@ -10,6 +11,7 @@ use http::{request, response};
 use self::limits::Limits;
 pub(super) use self::limits::{NamedLimits, applied};
 pub use self::outage::Outage;
+pub(super) use self::sharing::Sharing;
 use super::twice::Looks;
 use crate::{
     backend::{Ban, Quota, Strikes},
@@ -59,6 +61,7 @@ struct Shape {
     is_shadow: bool,
     strikes: Option<Strikes>,
     has_overrides: bool,
+    sharing: Sharing,
     outage: Outage,
     and: Vec<RateLimitRule>,
     looks: Looks,
@@ -94,9 +97,7 @@ impl RateLimitRule {
     ) -> Result<Self, ConfigError> {
         check_name("rule", name)?;
         let limits = Limits::new(name, quotas)?;
-        subject
-            .check()
-            .map_err(|error| ConfigError::new(format!("rule {name:?}: {error}")))?;
+        subject.check().map_err(|error| mistake(name, error))?;
         Ok(Self {
             shape: Arc::new(Shape {
                 name: name.into(),
@@ -110,6 +111,7 @@ impl RateLimitRule {
                 is_shadow: false,
                 strikes: None,
                 has_overrides: false,
+                sharing: Sharing::default(),
                 outage: Outage::default(),
                 and: Vec::new(),
                 looks: Looks::default(),
@@ -262,6 +264,27 @@ impl RateLimitRule {
         self
     }
 
+    /// Asks once for all requests of a subject that come while it is being asked about.
+    ///
+    /// For subjects with many requests at the same time, such as a large tenant or one shared bucket.
+    /// The first question goes out alone. Requests that reach this instance before its answer wait,
+    /// and the next call asks for all of them. What it brings is dealt out in their order, so limits
+    /// are kept as exactly as without, by every algorithm. An instance then has one call of a
+    /// subject under way at a time, and a request waits for two round trips at most.
+    ///
+    /// Only requests that cost one share calls; the others ask alone. What a client that has left
+    /// would have got goes to those behind it, or stays taken. If a call fails it has failed for all
+    /// who wait for it, and the rule's [`Outage`] decides for each. Nobody waits for a call that
+    /// began more than a second before.
+    ///
+    /// It does not go with [`with_ban`](Self::with_ban), where each denial has to be counted, and has
+    /// no effect on a backend in this process.
+    #[must_use]
+    pub fn with_coalescing(mut self) -> Self {
+        self.shape_mut().sharing = Sharing::Together;
+        self
+    }
+
     /// Counts and measures, but never denies and sends no headers: a rule on trial.
     ///
     /// Requests on its deny list and those that do not say whose they are pass too. Their outcome is
@@ -358,6 +381,15 @@ impl RateLimitRule {
         self.shape.has_overrides
     }
 
+    /// What its requests have of each other's calls.
+    pub(super) fn sharing(&self) -> Sharing {
+        match self.shape.strikes {
+            None => self.shape.sharing,
+            // Each denial is a strike, and counted by a call of its own.
+            Some(_) => Sharing::Nothing,
+        }
+    }
+
     pub(super) fn outage(&self) -> Outage {
         self.shape.outage
     }
@@ -366,12 +398,17 @@ impl RateLimitRule {
         &self.shape.looks
     }
 
-    /// The first mistake in what `with_*` was given.
+    /// The first mistake in what `with_*` was given, or in how it goes together.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        match &self.shape.mistake {
-            None => Ok(()),
-            Some(mistake) => Err(mistake.clone()),
+        if let Some(mistake) = &self.shape.mistake {
+            return Err(mistake.clone());
         }
+        if self.shape.sharing != Sharing::Nothing && self.strikes().is_some() {
+            let clash = "a ban counts each denial, so its requests cannot be asked for together; \
+                leave out with_ban, or with_coalescing and with_leases";
+            return Err(mistake(self.name(), clash));
+        }
+        Ok(())
     }
 
     /// Whether two rules, which share a name, have the same limits and the same ban.
@@ -392,9 +429,14 @@ impl RateLimitRule {
 
     /// Remembers a mistake, if it is the first.
     fn note(&mut self, mistake: impl fmt::Display) {
-        let mistake = ConfigError::new(format!("rule {:?}: {mistake}", self.name()));
+        let mistake = self::mistake(self.name(), mistake);
         self.shape_mut().mistake.get_or_insert(mistake);
     }
+}
+
+/// What is wrong with the rule of this name.
+fn mistake(rule: &str, what: impl fmt::Display) -> ConfigError {
+    ConfigError::new(format!("rule {rule:?}: {what}"))
 }
 
 fn holds(condition: Option<&Arc<dyn Condition>>, request: &request::Parts) -> bool {
