@@ -12,6 +12,7 @@ use super::{
     Outage, RateLimitRule,
     answer::{Answer, Found},
     engine::{Engine, Question},
+    hot_keys::Asked,
 };
 use crate::{
     backend::{BackendError, Call, Decision, Retry},
@@ -138,13 +139,19 @@ impl Future for Asking {
             let answer = match step {
                 Step::Ask(question) => {
                     let sent = monotonic_now();
-                    let call = asking.engine.acquire(&question);
-                    asking.step = Step::Backend {
-                        question,
-                        sent,
-                        call,
-                    };
-                    None
+                    match asking.engine.acquire(&question) {
+                        Asked::Paid(decision) => {
+                            Some(Answer::new(question, Found::Decided(decision)))
+                        }
+                        Asked::Called(call) => {
+                            asking.step = Step::Backend {
+                                question,
+                                sent,
+                                call,
+                            };
+                            None
+                        }
+                    }
                 }
                 Step::Backend {
                     question,

@@ -132,18 +132,7 @@ impl Denial {
     /// The decision, with what is left of its waits.
     fn left_at(&self, now: Monotonic) -> Decision {
         let passed = now.saturating_duration_since(self.received);
-        let mut decision = self.decision.clone();
-        decision.now = decision.now + passed;
-        decision.banned = decision.banned.map(|left| left.saturating_sub(passed));
-        for state in &mut decision.limits {
-            state.retry = match state.retry {
-                Retry::After(wait) if wait <= passed => Retry::Now,
-                Retry::After(wait) => Retry::After(wait.saturating_sub(passed)),
-                Retry::Now | Retry::Never => state.retry,
-            };
-            state.reset = state.reset.map(|reset| reset.saturating_sub(passed));
-        }
-        decision
+        self.decision.clone().told_later(passed)
     }
 
     /// Takes the place of what is over, and of what was known about the same question.

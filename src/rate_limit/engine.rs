@@ -9,14 +9,14 @@ use super::{
     answer::{Answer, Found},
     asking::Asking,
     denials::Denials,
-    hot_keys::HotKeys,
+    hot_keys::{Asked, HotKeys},
     outcome::Outcome,
     refunds::Refunds,
     rejection,
-    rule::{NamedLimits, Sharing},
+    rule::NamedLimits,
 };
 use crate::{
-    backend::{Acquire, Breaker, Call, Decision, ErasedQuotas, Limit, MemoryBackend, Quotas},
+    backend::{Acquire, Breaker, ErasedQuotas, Limit, MemoryBackend, Quotas},
     key::{Digester, Key, KeyParts, Kind},
     policy::{Resolved, SubjectId},
     respond::Rejection,
@@ -161,17 +161,39 @@ impl Engine {
         Question::new(rule, limits, self.key(&parts), cost)
     }
 
-    /// Asks the backend, alone or together with those who ask the same.
-    pub(super) fn acquire(&self, question: &Question) -> Call<Decision> {
-        let together = match question.rule.sharing() {
-            Sharing::Nothing => None,
-            Sharing::Together => self.hot_keys.ask(&self.quotas, question),
-        };
-        together.unwrap_or_else(|| Arc::clone(&self.quotas).acquire(question.acquire.clone()))
+    /// Asks the backend, alone or together with those who ask the same, unless a lease pays.
+    pub(super) fn acquire(&self, question: &Question) -> Asked {
+        self.hot_keys
+            .ask(&self.quotas, question)
+            .unwrap_or_else(|| {
+                Asked::Called(Arc::clone(&self.quotas).acquire(question.acquire.clone()))
+            })
+    }
+
+    /// Forgets what is known about a subject that a call is about to change, once that call has
+    /// ended, however it does.
+    pub(super) fn changes(&self, subject: &Key) -> Change<'_> {
+        Change {
+            engine: self,
+            subject: subject.clone(),
+        }
     }
 
     fn key(&self, subject: &KeyParts) -> Key {
         Key::new(Kind::QUOTA, self.digester.digest(subject))
+    }
+}
+
+/// A call that changes what a subject may, under way.
+pub(super) struct Change<'a> {
+    engine: &'a Engine,
+    subject: Key,
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.engine.denials.forget(&self.subject);
+        self.engine.hot_keys.forget(&self.subject);
     }
 }
 

@@ -147,6 +147,7 @@ impl RateLimiter {
     ) -> Result<Check, BackendError> {
         let mut question = self.question(&subject.into(), cost);
         question.acquire = question.acquire.with_take(Take::UpTo);
+        let _change = self.engine.changes(&question.acquire.subject);
         let decision = self.acquire(&question).await?;
         Ok(Check::decided(&question, &decision))
     }
@@ -154,7 +155,8 @@ impl RateLimiter {
     /// Forgets what the subject took, its strikes and its ban.
     ///
     /// A rule with a [ban](RateLimitRule::with_ban) takes two round trips. Other instances may repeat a denial
-    /// for up to five seconds more; see [`with_deny_cache`](super::RateLimitLayer::with_deny_cache).
+    /// for up to five seconds more, see [`with_deny_cache`](super::RateLimitLayer::with_deny_cache), and spend
+    /// what they have [leased](RateLimitRule::with_leases).
     ///
     /// # Errors
     ///
@@ -167,14 +169,13 @@ impl RateLimiter {
             strikes,
             ..
         } = question.acquire;
+        let _change = self.engine.changes(&subject);
         let quotas = Arc::clone(&self.engine.quotas);
-        let mut forgotten = quotas.reset(subject.clone(), limits).await;
-        if let (Ok(()), Some(strikes)) = (&forgotten, strikes) {
-            let unban = Amendment::Unban { strikes };
-            forgotten = self.amend(subject.clone(), unban).await;
+        quotas.reset(subject.clone(), limits).await?;
+        match strikes {
+            Some(strikes) => self.amend(subject, Amendment::Unban { strikes }).await,
+            None => Ok(()),
         }
-        self.engine.denials.forget(&subject);
-        forgotten
     }
 
     /// Bans the subject from now on for this long, at most 366 days; in place of a ban that it may be under.
@@ -260,13 +261,11 @@ impl RateLimiter {
         )
     }
 
-    /// Changes something for a subject, and forgets what is remembered about it.
+    /// Changes something for a subject.
     async fn change(&self, subject: &SubjectId, amendment: Amendment) -> Result<(), BackendError> {
         let subject = self.question(subject, 0).acquire.subject;
-        let changed = self.amend(subject.clone(), amendment).await;
-        // Also after an error: the change may have been made.
-        self.engine.denials.forget(&subject);
-        changed
+        let _change = self.engine.changes(&subject);
+        self.amend(subject, amendment).await
     }
 
     fn amend(&self, subject: Key, amendment: Amendment) -> Call<()> {

@@ -86,7 +86,7 @@
 //!
 //! A decision is one round trip, and a subject that is known to be denied costs none. Where thousands
 //! of requests a second share a limit, [`RateLimitRule::with_coalescing`] asks once for all that come
-//! during a call.
+//! during a call, and [`RateLimitRule::with_leases`] takes units for later requests along.
 //!
 //! # When the backend is away
 //!

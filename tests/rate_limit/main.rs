@@ -26,6 +26,7 @@ mod grpc_refund;
 mod hostile;
 mod http_client;
 mod hyper_stack;
+mod leases;
 mod limiter;
 mod local_outage;
 mod network;

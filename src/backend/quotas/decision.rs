@@ -68,6 +68,25 @@ impl Decision {
         limits.chain(ban).max().unwrap_or(Retry::Now)
     }
 
+    /// The same, with what is left of its waits after this time.
+    #[cfg(feature = "rate-limit")]
+    pub(crate) fn told_later(mut self, passed: Duration) -> Self {
+        self.now = self.now + passed;
+        self.banned = self.banned.map(|left| left.saturating_sub(passed));
+        for state in &mut self.limits {
+            if let Retry::After(wait) = state.retry {
+                let left = wait.saturating_sub(passed);
+                state.retry = if left.is_zero() {
+                    Retry::Now
+                } else {
+                    Retry::After(left)
+                };
+            }
+            state.reset = state.reset.map(|reset| reset.saturating_sub(passed));
+        }
+        self
+    }
+
     /// What to hand to [`Quotas::refund`](super::Quotas::refund) to give back what was taken.
     #[must_use]
     pub fn receipt(&self, request: &Acquire) -> Receipt {

@@ -1,6 +1,6 @@
 //! What one call took for several requests.
 
-use crate::backend::{Acquire, Decision, LimitState, Retry};
+use crate::backend::{Decision, Limit, LimitState, Retry};
 
 /// Units that were taken from the backend and not yet given to a request.
 pub(super) struct Lot {
@@ -18,6 +18,20 @@ impl Lot {
         }
     }
 
+    /// What the call that took it told.
+    pub(super) fn told(&self) -> &Decision {
+        &self.told
+    }
+
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Adds what was left of an earlier one, from the same windows.
+    pub(super) fn add(&mut self, units: u64) {
+        self.left = self.left.saturating_add(units);
+    }
+
     /// Gives a request its cost, if so much is left, with what the backend would have told, had it
     /// been asked for one after the other.
     pub(super) fn spend(&mut self, cost: u64) -> Option<Decision> {
@@ -32,21 +46,21 @@ impl Lot {
 
     /// What the backend would have told a request that gets nothing.
     ///
-    /// The wait for one more unit is the wait for this cost if the cost is one.
-    pub(super) fn denial(&self, request: &Acquire) -> Decision {
-        let limits = request.limits.iter().zip(&self.told.limits);
+    /// The wait for one more unit is the wait for this cost if the cost is one, or the limit's
+    /// window has an end.
+    pub(super) fn denial(&self, cost: u64, limits: &[Limit]) -> Decision {
+        let limits = limits.iter().zip(&self.told.limits);
         let states = limits.map(|(limit, state)| {
             let weight = u64::from(limit.quota().weight());
-            let remaining = state.remaining.saturating_add(self.left);
-            let retry = if request.cost <= remaining {
+            let retry = if cost <= state.remaining {
                 Retry::Now
-            } else if request.cost.saturating_mul(weight) > state.limit {
+            } else if cost.saturating_mul(weight) > state.limit {
                 Retry::Never
             } else {
                 Retry::After(state.reset.unwrap_or_default())
             };
             LimitState {
-                remaining,
+                remaining: state.remaining.saturating_add(self.left),
                 retry,
                 ..*state
             }
@@ -64,7 +78,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        backend::{Limit, MemoryBackend, Quota, Quotas as _, Take},
+        backend::{Acquire, MemoryBackend, Quota, Quotas as _, Take},
         clock::Timestamp,
         key::{Key, KeyParts},
         testing::ManualClock,
@@ -126,7 +140,7 @@ mod tests {
             let mut lot = Lot::new(decide(&at_once, &all));
             for _ in 0..together {
                 let expected = decide(&in_turn, &asks);
-                let dealt = lot.spend(1).unwrap_or_else(|| lot.denial(&asks));
+                let dealt = lot.spend(1).unwrap_or_else(|| lot.denial(1, &asks.limits));
                 prop_assert_eq!(dealt.admitted, expected.admitted);
                 prop_assert_eq!(remaining(&dealt), remaining(&expected));
                 prop_assert_eq!(dealt.retry(), expected.retry());
@@ -149,11 +163,7 @@ mod tests {
     fn what_can_never_be_is_told_so() {
         let asks = asks(&[Quota::fixed(4, MINUTE).with_weight(2)]);
         let lot = Lot::new(decide(&backend(&asks, &[]), &asks));
-        assert_eq!(lot.denial(&asks.clone().with_cost(3)).retry(), Retry::Never);
-        assert_eq!(
-            lot.denial(&asks.with_cost(2)).retry(),
-            Retry::Now,
-            "one is left at the backend and one here"
-        );
+        assert_eq!(lot.denial(3, &asks.limits).retry(), Retry::Never);
+        assert_eq!(lot.denial(2, &asks.limits).retry(), Retry::After(MINUTE));
     }
 }

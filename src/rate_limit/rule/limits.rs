@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use http::{HeaderValue, request::Parts};
 
 use crate::{
-    backend::{Acquire, Limit, LimitState, Quota},
+    backend::{Acquire, Algorithm, Limit, LimitState, Quota},
     error::ConfigError,
     rate_limit::headers,
     rule_name::check_name,
@@ -110,6 +110,16 @@ impl Limits {
             *slot = Some(size);
         }
         true
+    }
+
+    /// The name of a limit whose window has no end.
+    pub(super) fn without_an_end(&self) -> Option<&Arc<str>> {
+        let mut limits = self.all.iter();
+        let (name, _) = limits.find(|(_, limit)| {
+            let algorithm = limit.quota().algorithm();
+            !matches!(algorithm, Algorithm::Fixed | Algorithm::FixedAligned { .. })
+        })?;
+        Some(name)
     }
 
     /// The name of a limit that a request of this cost would never fit.

@@ -281,7 +281,67 @@ impl RateLimitRule {
     /// no effect on a backend in this process.
     #[must_use]
     pub fn with_coalescing(mut self) -> Self {
-        self.shape_mut().sharing = Sharing::Together;
+        let shape = self.shape_mut();
+        if shape.sharing == Sharing::Nothing {
+            shape.sharing = Sharing::Together;
+        }
+        self
+    }
+
+    /// Takes units for later requests along, so that most of a busy subject's requests are decided
+    /// without a call; `instances` says how many instances share the limits.
+    ///
+    /// For limits of thousands in a window that many instances ask about all the time, where a call
+    /// for each request is too much. The first request of a subject takes what it costs. From then
+    /// on, until the window ends, a call takes `remaining / (4 × instances)` units, at least what is
+    /// asked for, and requests are paid out of them while they last. Requests that
+    /// come during the call wait for it, as with [`with_coalescing`](Self::with_coalescing).
+    ///
+    /// * All instances together never admit more than the limit in a window: each unit is taken
+    ///   before it is spent, and spent before the window ends. That supposes
+    ///   that the backend's clock and this process's run equally fast.
+    /// * They may admit less. Units that nobody asks for here are lost to the other instances
+    ///   until the window ends: a quarter of the limit at most, and little of it under load, because
+    ///   leases shrink with what remains. A request that costs more than a lease is admitted only
+    ///   if the backend still has so much.
+    /// * `remaining` in headers is what this instance knows: what it was last told, less what it has
+    ///   spent since.
+    /// * What is given back by response or [`Permit`](super::Permit) goes to the backend, in a
+    ///   call each.
+    /// * What a [`RateLimiter`](super::RateLimiter) changes for a subject, a reset, a penalty or a size, ends
+    ///   the lease of its own layer; other instances spend theirs until the window ends.
+    ///
+    /// It needs windows with an end, [`Quota::fixed`] or [`Quota::fixed_aligned`], best all of one length: a lease
+    /// ends with the shortest. It does not go with [`with_ban`](Self::with_ban), and has no effect on a
+    /// backend in this process. Of 10,000 subjects a lease is kept, those that were asked for last.
+    ///
+    /// ```
+    /// use tower_stash::{
+    ///     policy::{KeyExtractor as _, header},
+    ///     rate_limit::{Quota, RateLimitRule},
+    /// };
+    ///
+    /// let minute = std::time::Duration::from_secs(60);
+    /// let events = RateLimitRule::new(
+    ///     "events",
+    ///     header("x-api-key").or_reject(),
+    ///     [("minute", Quota::fixed(100_000, minute))],
+    /// )?
+    /// .with_leases(8);
+    /// # Ok::<(), tower_stash::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn with_leases(mut self, instances: u32) -> Self {
+        if instances == 0 {
+            self.note("leases for 0 instances; write how many share the limits");
+        } else if let Some(name) = self.shape.limits.without_an_end() {
+            self.note(format!(
+                "limit \"{name}\" has no window with an end, which a lease needs; write Quota::fixed \
+                 or Quota::fixed_aligned, or leave out with_leases"
+            ));
+        } else {
+            self.shape_mut().sharing = Sharing::Leased { instances };
+        }
         self
     }
 

@@ -8,4 +8,9 @@ pub(in crate::rate_limit) enum Sharing {
     Nothing,
     /// Those that come while one is asked for are asked for together.
     Together,
+    /// They are also paid out of what earlier calls took for later requests.
+    Leased {
+        /// How many instances share the limits.
+        instances: u32,
+    },
 }
