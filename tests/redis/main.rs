@@ -42,6 +42,7 @@ fn main() -> io::Result<ExitCode> {
         suites::counters::trials(&bed),
         suites::differential::trials(&bed),
         suites::healing::trials(&bed),
+        suites::hot_keys::trials(&bed),
         suites::outage::trials(&bed),
         suites::quickstart::trials(&bed),
         suites::quota_traces::trials(&bed),

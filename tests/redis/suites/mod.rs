@@ -7,6 +7,7 @@ pub(crate) mod counters;
 pub(crate) mod differential;
 pub(crate) mod harness;
 pub(crate) mod healing;
+pub(crate) mod hot_keys;
 pub(crate) mod outage;
 pub(crate) mod quickstart;
 pub(crate) mod quota_traces;
