@@ -4,13 +4,13 @@ use std::{convert::Infallible, future::ready, time::Duration};
 
 use axum::body::Body;
 use futures_util::future::join_all;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use proptest::prelude::*;
 use tokio::{
     task::yield_now,
     time::{Instant, sleep, sleep_until},
 };
-use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower::{Layer as _, Service, ServiceExt as _, service_fn};
 use tower_stash::{
     backend::{MemoryBackend, Op, Retry},
     policy::{KeyExtractor as _, header},
@@ -196,15 +196,25 @@ proptest! {
     /// P17.
     #[test]
     fn whenever_requests_come_no_window_has_more_than_the_limit(
-        limit in 1_u64..120,
-        load in 1_u32..8,
+        limit in 1_u32..160,
+        quarters in prop::array::uniform3(prop_oneof![1_u32..3, 4_u32..24]),
         seed: u64,
         milliseconds in 1_u64..200,
         is_late in any::<bool>(),
     ) {
         let delay = Duration::from_millis(milliseconds);
         let fault = if is_late { Fault::LateReply(delay) } else { Fault::Delay(delay) };
-        let arrivals = random(u32::try_from(limit).unwrap() * load * 3, 3, seed);
+        // Quiet windows, in which leases are left unspent, and busy ones, in which nothing is.
+        let minutes = quarters.into_iter().zip(0_u32..).flat_map(|(quarters, minute)| {
+            let requests = (limit * quarters).div_ceil(4);
+            let mut arrivals = random(requests, 1, seed ^ u64::from(minute));
+            for arrival in &mut arrivals {
+                arrival.at += minute * MINUTE;
+            }
+            arrivals
+        });
+        let arrivals: Vec<_> = minutes.collect();
+        let limit = u64::from(limit);
         let most = |quota: Quota| {
             let run = paused().block_on(run(quota, fault, arrivals.clone()));
             if quota == Quota::fixed(limit, MINUTE) {
@@ -376,6 +386,34 @@ async fn one_that_costs_more_than_a_share_takes_nothing_if_it_gets_not_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nor_does_it_while_others_wait_with_it() {
+    let backend = remote();
+    let quota = Quota::fixed(100, MINUTE);
+    let (one, other) = (instance(&backend, quota), instance(&backend, quota));
+    let half = tokio::spawn({
+        let one = one.clone();
+        async move { one.check("ada", 50).await.taken }
+    });
+    yield_now().await;
+    let (too_much, last) = tokio::join!(one.check("ada", 60), one.check("ada", 1));
+    assert_eq!(
+        (half.await.unwrap(), too_much.taken, last.taken),
+        (50, 0, 1)
+    );
+    assert_eq!(other.check("ada", 49).await.taken, 49, "nothing was lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_free_request_takes_nothing_along() {
+    let backend = remote();
+    let limiter = instance(&backend, Quota::fixed(1_000, MINUTE));
+    check(&limiter).await;
+    assert!(limiter.check("ada", 0).await.admitted);
+    let left = limiter.peek("ada").await.unwrap();
+    assert_eq!(left.limits[0].remaining, 999);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reset_ends_the_lease_and_so_does_a_penalty() {
     let backend = remote();
     let limiter = alone(&backend, Quota::fixed(100, MINUTE), 1);
@@ -426,9 +464,19 @@ async fn a_lease_outlasts_the_backend_then_the_rule_decides() {
     assert!(check(&limiter).await.admitted);
 }
 
-#[tokio::test(start_paused = true)]
-async fn sizes_by_request_have_leases_of_their_own_and_one_count() {
-    let backend = remote();
+/// The statuses of so many requests with this method, of which a GET has a limit of 100 and others one
+/// of 20.
+async fn by_size(limits: &RateLimitLayer, method: Method, requests: usize) -> Vec<u16> {
+    let service = behind(limits);
+    let mut statuses = Vec::with_capacity(requests);
+    for _ in 0..requests {
+        let Ok(response) = service.clone().oneshot(request(method.clone(), "/")).await;
+        statuses.push(response.status().as_u16());
+    }
+    statuses
+}
+
+fn sized_by_request() -> RateLimitLayer {
     let rule = rule(Quota::fixed(100, MINUTE))
         .with_dynamic_limit("minute", |request| {
             Some(if request.method == Method::GET {
@@ -438,27 +486,37 @@ async fn sizes_by_request_have_leases_of_their_own_and_one_count() {
             })
         })
         .with_leases(1);
-    let layer = RateLimitLayer::new(backend, rule).unwrap();
-    let service = layer.layer(service_fn(|_: Request<Body>| {
+    RateLimitLayer::new(remote(), rule).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_smaller_size_is_not_paid_out_of_the_lease_of_a_larger_one() {
+    let limits = sized_by_request();
+    assert_eq!(by_size(&limits, Method::GET, 30).await, [200; 30]);
+    assert_eq!(by_size(&limits, Method::PUT, 1).await, [429]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sizes_by_request_have_leases_of_their_own_and_one_count() {
+    let limits = sized_by_request();
+    let mut statuses = by_size(&limits, Method::PUT, 10).await;
+    statuses.extend(by_size(&limits, Method::GET, 100).await);
+    let admitted = statuses.iter().filter(|status| **status == 200).count();
+    assert!((90..=100).contains(&admitted), "{admitted}");
+}
+
+fn behind(
+    limits: &RateLimitLayer,
+) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + use<> {
+    limits.layer(service_fn(|_: Request<Body>| {
         ready(Ok::<_, Infallible>(Response::new(Body::empty())))
-    }));
-    let (mut large, mut small) = (0, 0);
-    for _ in 0..100 {
-        for (method, admitted) in [(Method::GET, &mut large), (Method::PUT, &mut small)] {
-            let Ok(response) = service.clone().oneshot(request(method, "/")).await;
-            *admitted += usize::from(response.status() == StatusCode::OK);
-        }
-    }
-    assert!(small <= 20, "{small}");
-    assert_eq!(large + small, 100);
+    }))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_response_tells_what_is_left_after_what_was_spent_here() {
-    let layer = RateLimitLayer::new(remote(), rule(Quota::fixed(100, MINUTE)).with_leases(1));
-    let service = layer.unwrap().layer(service_fn(|_: Request<Body>| {
-        ready(Ok::<_, Infallible>(Response::new(Body::empty())))
-    }));
+    let rule = rule(Quota::fixed(100, MINUTE)).with_leases(1);
+    let service = behind(&RateLimitLayer::new(remote(), rule).unwrap());
     for left in [99, 98, 97, 96] {
         let Ok(response) = service.clone().oneshot(request(Method::GET, "/")).await;
         let told = response.headers()["ratelimit"].to_str().unwrap();
