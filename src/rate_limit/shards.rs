@@ -37,3 +37,44 @@ impl<T> Shards<T> {
 }
 
 const MOST_SHARDS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::KeyParts;
+
+    #[test]
+    fn shards_together_are_for_as_many_subjects_as_asked_for() {
+        for subjects in [0, 1, 15, 16, 17, 100, 10_000] {
+            let shards = Shards::new(subjects, |some| some);
+            let in_all: usize = shards
+                .shards
+                .iter()
+                .map(|shard| *shard.lock().unwrap())
+                .sum();
+            assert_eq!(in_all, subjects);
+        }
+    }
+
+    #[test]
+    fn a_subject_is_always_in_the_same_shard_and_others_are_in_others() {
+        let shards = Shards::new(100, |_| 0);
+        for subject in 0_u64..160 {
+            let subject = Key::custom("subject", &KeyParts::new().with(subject));
+            *shards.of(&subject).expect("there is one") += 1;
+            assert!(*shards.of(&subject).expect("the same one") > 0);
+        }
+        let fullest = shards
+            .shards
+            .iter()
+            .map(|shard| *shard.lock().unwrap())
+            .max();
+        assert!(fullest < Some(80));
+    }
+
+    #[test]
+    fn without_room_nothing_is_anywhere() {
+        let subject = Key::custom("subject", &KeyParts::new());
+        assert!(Shards::new(0, |_| 0).of(&subject).is_none());
+    }
+}

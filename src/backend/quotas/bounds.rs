@@ -34,6 +34,18 @@ impl Quota {
         }
     }
 
+    /// The [mark](super::LimitState::mark) of what a call took before its last units of this cost, as if it
+    /// had been a call of its own.
+    #[cfg(feature = "rate-limit")]
+    pub(crate) fn mark_before(&self, mark: u64, cost: u64) -> u64 {
+        match self.algorithm {
+            Algorithm::TokenBucket { .. } => {
+                mark.saturating_sub(self.weighed(cost).saturating_mul(self.interval_micros()))
+            }
+            _ => mark,
+        }
+    }
+
     /// How long a token bucket takes to gain a token, in microseconds, rounded up so that it never gains more than its
     /// limit in a window.
     pub(crate) fn interval_micros(&self) -> u64 {

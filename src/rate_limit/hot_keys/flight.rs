@@ -82,11 +82,12 @@ impl Flight {
         match Arc::clone(&self.quotas).acquire(request).await {
             Ok(decision) => {
                 let earlier = self.lease.take();
-                let lease = Lease::new(decision, sent, monotonic_now()).with_rest_of(earlier);
-                let lease = self.lease.insert(lease);
+                let limits = Arc::clone(&self.acquire.limits);
+                let lease = Lease::new(limits, decision, sent, monotonic_now());
+                let lease = self.lease.insert(lease.with_rest_of(earlier));
                 // What those who left would have got is for who came after them.
                 for waiter in waiters.into_iter().filter(Waiter::waits) {
-                    let decision = lease.answer(waiter.cost, &self.acquire.limits);
+                    let decision = lease.answer(waiter.cost);
                     waiter.tell(Ok(decision));
                 }
             }

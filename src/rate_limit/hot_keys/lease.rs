@@ -1,6 +1,6 @@
 //! Units taken beforehand, for requests that will come.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::lot::Lot;
 use crate::{
@@ -16,13 +16,18 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// What this decision took, which came now; `sent` is when it was asked for.
+    /// What this decision took of these limits, which came now; `sent` is when it was asked for.
     ///
     /// Its windows last for at least their rest after the moment of sending: the backend decided later.
-    pub(super) fn new(decision: Decision, sent: Monotonic, now: Monotonic) -> Self {
+    pub(super) fn new(
+        limits: Arc<[Limit]>,
+        decision: Decision,
+        sent: Monotonic,
+        now: Monotonic,
+    ) -> Self {
         let ends = sent.checked_add(rest_of_windows(&decision));
         Self {
-            lot: Lot::new(decision),
+            lot: Lot::new(limits, decision),
             received: now,
             ends: ends.unwrap_or(sent),
         }
@@ -51,9 +56,9 @@ impl Lease {
     }
 
     /// Answers a request that the units were asked for, whenever they came.
-    pub(super) fn answer(&mut self, cost: u64, limits: &[Limit]) -> Decision {
+    pub(super) fn answer(&mut self, cost: u64) -> Decision {
         let decision = self.lot.spend(cost);
-        decision.unwrap_or_else(|| self.lot.denial(cost, limits))
+        decision.unwrap_or_else(|| self.lot.denial(cost))
     }
 
     /// How much one of so many instances takes next: a quarter of its part of what is left.
@@ -85,7 +90,7 @@ fn rest_of_windows(decision: &Decision) -> Duration {
 mod tests {
     use super::*;
     use crate::{
-        backend::{LimitState, Retry},
+        backend::{LimitState, Quota, Retry},
         clock::{Timestamp, monotonic_now},
     };
 
@@ -99,12 +104,18 @@ mod tests {
         Decision::admitted(taken, Timestamp::from_micros(1_500), states.collect())
     }
 
+    fn lease(taken: u64, left: &[(u64, Duration)], sent: Monotonic, received: Monotonic) -> Lease {
+        let quota = Quota::fixed(1_000, 10 * SECOND);
+        let limits = ["one", "two"].map(|name| Limit::new(name, quota).expect("it can work"));
+        Lease::new(limits.into(), decision(taken, left), sent, received)
+    }
+
     #[test]
     fn it_lasts_until_its_first_window_may_end_if_it_was_asked_for_just_then() {
         let sent = monotonic_now();
         let received = sent + SECOND / 4;
         let limits = [(5, 9 * SECOND), (7, SECOND)];
-        let mut lease = Lease::new(decision(3, &limits), sent, received);
+        let mut lease = lease(3, &limits, sent, received);
         let end = sent + SECOND - Duration::from_micros(500);
         assert!(lease.spend(1, end - Duration::from_micros(1)).is_some());
         assert!(lease.spend(1, end).is_none());
@@ -114,7 +125,7 @@ mod tests {
     fn what_it_pays_tells_what_is_left_here_and_there_and_for_how_long() {
         let sent = monotonic_now();
         let limits = [(5, 9 * SECOND), (7, 2 * SECOND)];
-        let mut lease = Lease::new(decision(3, &limits), sent, sent);
+        let mut lease = lease(3, &limits, sent, sent);
         let paid = lease.spend(2, sent + SECOND).expect("three are left");
         assert_eq!((paid.admitted, paid.taken), (true, 2));
         let told = paid
@@ -130,16 +141,16 @@ mod tests {
     fn who_it_was_asked_for_is_answered_even_if_it_comes_too_late_for_others() {
         let sent = monotonic_now();
         let received = sent + 2 * SECOND;
-        let mut lease = Lease::new(decision(2, &[(0, SECOND)]), sent, received);
-        assert!(lease.answer(1, &[]).admitted);
+        let mut lease = lease(2, &[(0, SECOND)], sent, received);
+        assert!(lease.answer(1).admitted);
         assert!(lease.spend(1, received).is_none());
     }
 
     #[test]
     fn a_rest_is_kept_while_its_windows_last() {
         let sent = monotonic_now();
-        let rest = || Some(Lease::new(decision(2, &[(0, SECOND)]), sent, sent));
-        let next = |received| Lease::new(decision(1, &[(0, 9 * SECOND)]), sent, received);
+        let rest = || Some(lease(2, &[(0, SECOND)], sent, sent));
+        let next = |received| lease(1, &[(0, 9 * SECOND)], sent, received);
         let soon = sent + SECOND / 2;
         assert!(next(soon).with_rest_of(rest()).spend(3, soon).is_some());
         let late = sent + SECOND;
@@ -150,7 +161,7 @@ mod tests {
     #[test]
     fn the_next_one_is_a_quarter_of_a_part_of_what_is_left_of_the_tightest_limit() {
         let sent = monotonic_now();
-        let lease = Lease::new(decision(3, &[(640, SECOND), (700, SECOND)]), sent, sent);
+        let lease = lease(3, &[(640, SECOND), (700, SECOND)], sent, sent);
         assert_eq!(lease.next(8, sent), 20);
         assert_eq!(lease.next(u32::MAX, sent), 0);
         assert_eq!(lease.next(8, sent + SECOND), 0, "nothing is known");

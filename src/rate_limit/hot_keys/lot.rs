@@ -1,18 +1,25 @@
 //! What one call took for several requests.
 
-use crate::backend::{Decision, Limit, LimitState, Retry};
+use std::sync::Arc;
+
+use crate::{
+    backend::{Decision, Limit, LimitState, Retry},
+    rate_limit::rule::applied,
+};
 
 /// Units that were taken from the backend and not yet given to a request.
 pub(super) struct Lot {
-    /// What the backend told when it gave them.
+    limits: Arc<[Limit]>,
+    /// What the backend told of them when it gave the units.
     told: Decision,
     left: u64,
 }
 
 impl Lot {
-    /// What this decision took.
-    pub(super) fn new(told: Decision) -> Self {
+    /// What this decision took of these limits.
+    pub(super) fn new(limits: Arc<[Limit]>, told: Decision) -> Self {
         Self {
+            limits,
             left: told.taken,
             told,
         }
@@ -36,36 +43,35 @@ impl Lot {
     /// been asked for one after the other.
     pub(super) fn spend(&mut self, cost: u64) -> Option<Decision> {
         self.left = self.left.checked_sub(cost)?;
-        let limits = self.told.limits.iter().map(|state| LimitState {
+        let states = self.states(|limit, state| LimitState {
             remaining: state.remaining.saturating_add(self.left),
             retry: Retry::Now,
+            mark: applied(limit, state).mark_before(state.mark, self.left),
             ..*state
         });
-        Some(Decision::admitted(cost, self.told.now, limits.collect()))
+        Some(Decision::admitted(cost, self.told.now, states))
     }
 
     /// What the backend would have told a request that gets nothing.
     ///
     /// The wait for one more unit is the wait for this cost if the cost is one, or the limit's
     /// window has an end.
-    pub(super) fn denial(&self, cost: u64, limits: &[Limit]) -> Decision {
-        let limits = limits.iter().zip(&self.told.limits);
-        let states = limits.map(|(limit, state)| {
-            let weight = u64::from(limit.quota().weight());
-            let retry = if cost <= state.remaining {
-                Retry::Now
-            } else if cost.saturating_mul(weight) > state.limit {
-                Retry::Never
-            } else {
-                Retry::After(state.reset.unwrap_or_default())
-            };
-            LimitState {
-                remaining: state.remaining.saturating_add(self.left),
-                retry,
-                ..*state
-            }
+    pub(super) fn denial(&self, cost: u64) -> Decision {
+        let states = self.states(|limit, state| LimitState {
+            remaining: state.remaining.saturating_add(self.left),
+            retry: match state.reset {
+                _ if cost <= state.remaining => Retry::Now,
+                Some(reset) if limit.quota().weighed(cost) <= state.limit => Retry::After(reset),
+                _ => Retry::Never,
+            },
+            ..*state
         });
-        Decision::denied(self.told.now, states.collect())
+        Decision::denied(self.told.now, states)
+    }
+
+    fn states(&self, state: impl Fn(&Limit, &LimitState) -> LimitState) -> Vec<LimitState> {
+        let limits = self.limits.iter().zip(&self.told.limits);
+        limits.map(|(limit, told)| state(limit, told)).collect()
     }
 }
 
@@ -113,12 +119,18 @@ mod tests {
             .expect("it can be asked")
     }
 
+    fn ten_buckets(limit: u64, window: Duration) -> Quota {
+        Quota::buckets(limit, window, 10)
+    }
+
     fn quota() -> impl Strategy<Value = Quota> {
         let kind = prop_oneof![
             Just(Quota::sliding as fn(u64, Duration) -> Quota),
             Just(Quota::counter as fn(u64, Duration) -> Quota),
             Just(Quota::fixed as fn(u64, Duration) -> Quota),
             Just(Quota::fixed_aligned as fn(u64, Duration) -> Quota),
+            Just(Quota::token_bucket as fn(u64, Duration) -> Quota),
+            Just(ten_buckets as fn(u64, Duration) -> Quota),
         ];
         (kind, 2_u64..12, 1_u32..3)
             .prop_map(|(kind, limit, weight)| kind(limit, MINUTE).with_weight(weight))
@@ -137,10 +149,10 @@ mod tests {
             let in_turn = backend(&asks, &earlier);
             let at_once = backend(&asks, &earlier);
             let all = asks.clone().with_cost(together).with_take(Take::UpTo);
-            let mut lot = Lot::new(decide(&at_once, &all));
+            let mut lot = Lot::new(Arc::clone(&asks.limits), decide(&at_once, &all));
             for _ in 0..together {
                 let expected = decide(&in_turn, &asks);
-                let dealt = lot.spend(1).unwrap_or_else(|| lot.denial(1, &asks.limits));
+                let dealt = lot.spend(1).unwrap_or_else(|| lot.denial(1));
                 prop_assert_eq!(dealt.admitted, expected.admitted);
                 prop_assert_eq!(remaining(&dealt), remaining(&expected));
                 prop_assert_eq!(dealt.retry(), expected.retry());
@@ -162,8 +174,9 @@ mod tests {
     #[test]
     fn what_can_never_be_is_told_so() {
         let asks = asks(&[Quota::fixed(4, MINUTE).with_weight(2)]);
-        let lot = Lot::new(decide(&backend(&asks, &[]), &asks));
-        assert_eq!(lot.denial(3, &asks.limits).retry(), Retry::Never);
-        assert_eq!(lot.denial(2, &asks.limits).retry(), Retry::After(MINUTE));
+        let told = decide(&backend(&asks, &[]), &asks);
+        let lot = Lot::new(asks.limits, told);
+        assert_eq!(lot.denial(3).retry(), Retry::Never);
+        assert_eq!(lot.denial(2).retry(), Retry::After(MINUTE));
     }
 }

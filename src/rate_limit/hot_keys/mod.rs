@@ -117,9 +117,12 @@ impl HotKeys {
 
     /// Forgets a subject: who waits asks alone, and what is under way leaves no lease.
     pub(super) fn forget(&self, subject: &Key) {
-        if let Some(mut shard) = self.shards.of(subject) {
-            shard.remove(subject);
-        }
+        let forgotten = self
+            .shards
+            .of(subject)
+            .and_then(|mut shard| shard.remove(subject));
+        // Wakes who waits, and so not while the shard is locked.
+        drop(forgotten);
     }
 
     /// Gives a flight those who came while it was under way; with none it ends, and leaves its lease.

@@ -288,32 +288,34 @@ impl RateLimitRule {
         self
     }
 
-    /// Takes units for later requests along, so that most of a busy subject's requests are decided
+    /// Takes units for later requests along, so that most requests of a busy subject are decided
     /// without a call; `instances` says how many instances share the limits.
     ///
-    /// For limits of thousands in a window that many instances ask about all the time, where a call
-    /// for each request is too much. The first request of a subject takes what it costs. From then
-    /// on, until the window ends, a call takes `remaining / (4 × instances)` units, at least what is
-    /// asked for, and requests are paid out of them while they last. Requests that
-    /// come during the call wait for it, as with [`with_coalescing`](Self::with_coalescing).
+    /// For limits of hundreds or more in a window, of subjects that all instances are asked about all
+    /// the time. The first request of a subject in a window takes what it costs. After that a call takes
+    /// `remaining / (4 × instances)` units, at least what is asked for, and they pay for requests
+    /// until they are spent or the window ends. Requests that come during a call wait for it, as
+    /// with [`with_coalescing`](Self::with_coalescing).
     ///
     /// * All instances together never admit more than the limit in a window: each unit is taken
-    ///   before it is spent, and spent before the window ends. That supposes
-    ///   that the backend's clock and this process's run equally fast.
-    /// * They may admit less. Units that nobody asks for here are lost to the other instances
-    ///   until the window ends: a quarter of the limit at most, and little of it under load, because
-    ///   leases shrink with what remains. A request that costs more than a lease is admitted only
-    ///   if the backend still has so much.
-    /// * `remaining` in headers is what this instance knows: what it was last told, less what it has
-    ///   spent since.
-    /// * What is given back by response or [`Permit`](super::Permit) goes to the backend, in a
-    ///   call each.
-    /// * What a [`RateLimiter`](super::RateLimiter) changes for a subject, a reset, a penalty or a size, ends
-    ///   the lease of its own layer; other instances spend theirs until the window ends.
+    ///   before it is spent, and spent before its window ends. That supposes that the backend's clock
+    ///   goes as fast as this process's and is not set forward.
+    /// * They may admit less. Units that an instance has no requests for are lost until the window
+    ///   ends: a quarter of the limit at most, and next to nothing under load, because leases
+    ///   shrink with what remains. A request that costs more than a lease is denied if the backend
+    ///   has not so much left.
+    /// * At ten times the traffic that the limit admits, eight instances make 0.02 calls a request
+    ///   with a limit of 1,000 a minute, and 0.16 with one of 100.
+    /// * `remaining` in headers is what this instance knows: what it was last told, less what it
+    ///   has spent since.
+    /// * What is given back, by response or [`Permit`](super::Permit), goes to the backend, in a call each.
+    /// * What a [`RateLimiter`](super::RateLimiter) changes for a subject, by a reset, a penalty or a
+    ///   new size, ends the lease of its own layer. Other instances spend theirs until the window ends.
     ///
-    /// It needs windows with an end, [`Quota::fixed`] or [`Quota::fixed_aligned`], best all of one length: a lease
-    /// ends with the shortest. It does not go with [`with_ban`](Self::with_ban), and has no effect on a
-    /// backend in this process. Of 10,000 subjects a lease is kept, those that were asked for last.
+    /// It needs windows with an end, [`Quota::fixed`] or [`Quota::fixed_aligned`], best all of one
+    /// length, because a lease ends with the first of them. It does not go with
+    /// [`with_ban`](Self::with_ban), and has no effect on a backend in this process. An instance
+    /// keeps leases of 10,000 subjects, those that were asked about last.
     ///
     /// ```
     /// use tower_stash::{
