@@ -3,8 +3,7 @@
 use std::{
     convert::Infallible,
     env,
-    io::BufRead as _,
-    process::{Command, Stdio},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -19,7 +18,13 @@ use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
-use tokio::{runtime::Handle, task::JoinSet, time::timeout};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+    runtime::Handle,
+    task::JoinSet,
+    time::timeout,
+};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_stash::{
     backend::{MemoryBackend, RedisBackend, SlotId, SlotLimit, Slots},
@@ -364,14 +369,11 @@ async fn what_a_killed_process_held_is_free_after_its_lease(_: &Servers) -> Resu
         .env(HOLDER, address)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .kill_on_drop(true)
         .spawn()?;
     let said = holder.stdout.take().ok_or("no pipe")?;
-    let said = tokio::task::spawn_blocking(move || {
-        let mut line = String::new();
-        std::io::BufReader::new(said).read_line(&mut line)?;
-        std::io::Result::Ok(line)
-    });
-    assert_eq!(said.await??, "holding\n");
+    let first = BufReader::new(said).lines().next_line().await?;
+    assert_eq!(first.as_deref(), Some("holding"));
 
     let layer = layer(backend, HELD)?;
     let gauge = Arc::default();
@@ -382,8 +384,7 @@ async fn what_a_killed_process_held_is_free_after_its_lease(_: &Servers) -> Resu
         let status = run(&layer, &gauge, instant).await;
         assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
     }
-    holder.kill()?;
-    holder.wait()?;
+    holder.kill().await?;
     let status = run(&layer, &gauge, instant).await;
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "as nobody knows yet");
     let freed = eventually("its slots are free", async || {
