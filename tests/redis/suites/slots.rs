@@ -46,6 +46,7 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Standalone::every_call_is_one_command
         Standalone::a_call_that_finds_all_slots_held_writes_nothing
         Standalone::slots_have_a_time_to_live_and_leave_nothing_when_they_are_released
+        Standalone::slots_that_ran_out_are_removed_with_the_next_hold_or_renewal
         Standalone::a_forgotten_script_costs_one_more_command_and_holds_once
         Standalone::slots_are_what_they_are_in_memory
         Standalone::slots_are_what_they_are_in_memory_though_the_clock_steps_back
@@ -139,6 +140,30 @@ async fn slots_have_a_time_to_live_and_leave_nothing_when_they_are_released(
     }
     backend.release(&subject(0), &limit, slot(1)).await?;
     assert_eq!(server.call(&["DBSIZE"]).await?.to_string(), "0");
+    Ok(())
+}
+
+async fn slots_that_ran_out_are_removed_with_the_next_hold_or_renewal(_: &Servers) -> Result<()> {
+    let (server, backend) = own().await?;
+    let clock = ManualClock::new();
+    let backend = backend.with_quota_clock(clock.clone());
+    let limit = SlotLimit::new("limit", 9, LEASE)?;
+    for renews in [false, true] {
+        backend.hold(&subject(0), &limit, slot(1)).await?;
+        backend.hold(&subject(0), &limit, slot(2)).await?;
+        clock.advance(LEASE / 2);
+        backend.renew(&subject(0), &limit, &[slot(1)]).await?;
+        clock.advance(LEASE / 2);
+        if renews {
+            backend.renew(&subject(0), &limit, &[slot(1)]).await?;
+        } else {
+            backend.hold(&subject(0), &limit, slot(1)).await?;
+        }
+        let keys = server.call(&["KEYS", "*"]).await?;
+        let key = keys.items()[0].to_string();
+        let stored = server.call(&["ZCARD", &key]).await?.to_string();
+        assert_eq!(stored, "1", "renews: {renews}");
+    }
     Ok(())
 }
 
