@@ -4,6 +4,7 @@
     reason = "the one folder that names the Redis client"
 )]
 
+mod acquire;
 mod broadcast;
 mod client;
 mod command;

@@ -5,16 +5,14 @@ use std::time::Duration;
 use fred::{bytes_utils::Str, types::Value};
 
 use super::{
-    RedisBackend,
-    reply::{Items, unexpected},
-    script::{ACQUIRE, AMEND, REFUND},
+    RedisBackend, acquire,
+    script::{AMEND, REFUND},
 };
 use crate::{
     backend::{
-        Acquire, Algorithm, Amendment, BackendError, BackendErrorKind, Decision, Limit, LimitState,
-        Quotas, Receipt, Result, Retry, Strikes, Take,
+        Acquire, Algorithm, Amendment, BackendError, BackendErrorKind, Decision, Limit, Quotas,
+        Receipt, Result, Strikes,
     },
-    clock::Timestamp,
     key::Key,
     observe::WarnSite,
 };
@@ -27,51 +25,19 @@ impl Quotas for RedisBackend {
         request.check()?;
         let routing_key = self.name(&request.subject);
         let call = |mut call: Vec<Value>| {
-            call.reserve(9 + 7 * request.limits.len());
+            call.reserve(4 + 2 * request.limits.len());
             push_keys(&mut call, &routing_key, request);
             call.push(self.quota_now());
-            call.push(Value::from_static_str(match request.take {
-                Take::All => "all",
-                Take::UpTo => "upto",
-            }));
-            call.push(decimal(request.cost));
-            call.push(decimal(request.limits.len() as u64));
-            for limit in &*request.limits {
-                push_limit(&mut call, limit);
-            }
-            if let Some(strikes) = &request.strikes {
-                push_strikes(&mut call, strikes);
-            }
+            call.push(Value::Bytes(acquire::numbers(request)));
             call
         };
-        let mut items = self
-            .run(ACQUIRE_QUOTA, &ACQUIRE, &routing_key, call)
-            .await?
-            .items()?;
-        let admitted = items.next()?.integer()? != 0;
-        let taken = items.next()?.unsigned()?;
-        let now = Timestamp::from_micros(items.next()?.unsigned()?);
-        if items.next()?.unsigned()? > 0 {
+        let script = acquire::script(request);
+        let reply = self.run(ACQUIRE_QUOTA, &script, &routing_key, call).await?;
+        let (decision, unreadable) = acquire::decision(ACQUIRE_QUOTA, request, reply.bytes()?)?;
+        if unreadable > 0 {
             COUNTERS.warn(&"found counters that cannot be read; they count as empty");
         }
-        let banned = match items.next()?.unsigned()? {
-            0 => None,
-            micros => Some(Duration::from_micros(micros)),
-        };
-        let limits = request
-            .limits
-            .iter()
-            .map(|_| limit_state(&mut items))
-            .collect::<Result<_>>()?;
-        if !items.is_empty() {
-            return Err(unexpected(ACQUIRE_QUOTA));
-        }
-        let decision = if admitted {
-            Decision::admitted(taken, now, limits)
-        } else {
-            Decision::denied(now, limits)
-        };
-        Ok(decision.with_ban(banned))
+        Ok(decision)
     }
 
     async fn refund(&self, receipt: &Receipt) -> Result<()> {
@@ -226,47 +192,6 @@ fn letter(limit: &Limit) -> Value {
         Algorithm::Fixed => "f",
         Algorithm::FixedAligned { .. } => "a",
     })
-}
-
-/// Appends algorithm, limit, window in milliseconds, what only this algorithm has, weight.
-fn push_limit(arguments: &mut Vec<Value>, limit: &Limit) {
-    let quota = limit.quota();
-    arguments.extend([
-        letter(limit),
-        decimal(quota.limit()),
-        decimal(quota.window_millis()),
-        decimal(match quota.algorithm() {
-            Algorithm::Buckets { buckets } => buckets.into(),
-            Algorithm::TokenBucket { burst } => burst,
-            _ => quota.offset_millis(),
-        }),
-        decimal(quota.weight().into()),
-    ]);
-}
-
-/// Appends how many denials ban, within how many milliseconds, and for how many.
-fn push_strikes(arguments: &mut Vec<Value>, strikes: &Strikes) {
-    arguments.extend([
-        decimal(strikes.after().into()),
-        decimal(strikes.within_millis()),
-        decimal(strikes.lasting_millis()),
-    ]);
-}
-
-/// Reads the size applied, what is left, the wait and the reset in microseconds, and the mark.
-fn limit_state(items: &mut Items) -> Result<LimitState> {
-    let limit = items.next()?.unsigned()?;
-    let remaining = items.next()?.unsigned()?;
-    let retry = match u64::try_from(items.next()?.integer()?) {
-        Ok(0) => Retry::Now,
-        Ok(micros) => Retry::After(Duration::from_micros(micros)),
-        Err(_) => Retry::Never,
-    };
-    let reset = u64::try_from(items.next()?.integer()?)
-        .ok()
-        .map(Duration::from_micros);
-    let mark = items.next()?.unsigned()?;
-    Ok(LimitState::new(limit, remaining, retry, reset, mark))
 }
 
 /// A number in decimal; as text where it is so large that redis-protocol 6.0 may count its digits wrongly and spoil

@@ -1,6 +1,6 @@
 //! The scripts, and how they are called.
 
-use std::sync::OnceLock;
+use std::{borrow::Cow, sync::OnceLock};
 
 use fred::{bytes_utils::Str, types::Value, util::sha1_hash};
 
@@ -15,7 +15,7 @@ use crate::{backend::Result, clock::monotonic_now};
 
 /// A script that Redis runs as one step.
 pub(super) struct Script {
-    pub(super) body: &'static str,
+    body: Cow<'static, str>,
     digest: OnceLock<Str>,
 }
 
@@ -25,21 +25,19 @@ pub(super) static TOUCH: Script = Script::new(include_str!("scripts/touch.lua"))
 pub(super) static INDEX_ADD: Script = Script::new(include_str!("scripts/index_add.lua"));
 pub(super) static INDEX_REMOVE: Script = Script::new(include_str!("scripts/index_remove.lua"));
 pub(super) static INDEX_MEMBERS: Script = Script::new(include_str!("scripts/index_members.lua"));
-pub(super) static ACQUIRE: Script = Script::new(include_str!("scripts/acquire.lua"));
 pub(super) static REFUND: Script = Script::new(include_str!("scripts/refund.lua"));
 pub(super) static AMEND: Script = Script::new(include_str!("scripts/amend.lua"));
 pub(super) static SLOTS_HOLD: Script = Script::new(include_str!("scripts/slots_hold.lua"));
 pub(super) static SLOTS_RENEW: Script = Script::new(include_str!("scripts/slots_renew.lua"));
 
-/// All of them, for loading them ahead of their first use.
-pub(super) static ALL: [&Script; 11] = [
+/// All of them but those that decide, which `acquire` puts together; for loading them ahead of their first use.
+pub(super) static ALL: [&Script; 10] = [
     &PUT,
     &DELETE,
     &TOUCH,
     &INDEX_ADD,
     &INDEX_REMOVE,
     &INDEX_MEMBERS,
-    &ACQUIRE,
     &REFUND,
     &AMEND,
     &SLOTS_HOLD,
@@ -49,15 +47,31 @@ pub(super) static ALL: [&Script; 11] = [
 impl Script {
     const fn new(body: &'static str) -> Self {
         Self {
-            body,
+            body: Cow::Borrowed(body),
             digest: OnceLock::new(),
+        }
+    }
+
+    /// A script that was put together.
+    pub(super) fn assembled(body: String) -> Self {
+        Self {
+            body: Cow::Owned(body),
+            digest: OnceLock::new(),
+        }
+    }
+
+    /// The whole of it.
+    pub(super) fn body(&self) -> Value {
+        match &self.body {
+            Cow::Borrowed(body) => Value::from_static_str(body),
+            Cow::Owned(body) => Value::String(body.into()),
         }
     }
 
     /// The name under which a server knows the script.
     fn digest(&self) -> Str {
         self.digest
-            .get_or_init(|| sha1_hash(self.body).into())
+            .get_or_init(|| sha1_hash(&self.body).into())
             .clone()
     }
 }
@@ -107,7 +121,7 @@ impl RedisBackend {
             return accept(attempted, frame);
         }
         let left = self.timeout.saturating_sub(monotonic_now() - begun);
-        let whole = call(vec![Value::from_static_str(script.body)]);
+        let whole = call(vec![script.body()]);
         let frame = send(client, attempted, "EVAL", routing_key, whole, left).await?;
         accept(attempted, frame)
     }

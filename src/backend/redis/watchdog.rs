@@ -3,7 +3,7 @@
 //! fred reconnects by itself when a connection closes. It does not notice a connection that is open and silent, nor
 //! that its own task ended; both leave a client that says `Connected` and never answers again.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{future::pending, ops::Deref, sync::Arc, time::Duration};
 
 use fred::{
     clients::Client,
@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use super::{
+    acquire,
     client::{ClientSettings, ManagedClient, error_text},
     script,
 };
@@ -280,9 +281,13 @@ async fn load_scripts(client: Client, server: Server, command_timeout: Duration)
         cluster_node: client.is_clustered().then_some(server),
         ..Options::default()
     };
-    for script in script::ALL {
+    let common = acquire::common_scripts();
+    for script in script::ALL
+        .into_iter()
+        .chain(common.iter().map(Deref::deref))
+    {
         let command = CustomCommand::new_static("SCRIPT", 0, false);
-        let args: Vec<Value> = vec!["LOAD".into(), script.body.into()];
+        let args: Vec<Value> = vec!["LOAD".into(), script.body()];
         let answer = client
             .with_options(&options)
             .custom_raw(command, args)

@@ -14,9 +14,10 @@ local now, lasting = math.floor(now_us / 1000), tonumber(ARGV[2])
 
 local value
 if ARGV[4] then
-  value = string.format('o1:%.0f:%.0f:%s:%s', now, now + lasting, ARGV[3], ARGV[4])
+  local limit, capacity = tonumber(ARGV[3]), tonumber(ARGV[4])
+  value = struct.pack('>c2I7I7I7I7', 'o1', now, now + lasting, limit, capacity)
 else
-  value = string.format('x1:%.0f:%s:%.0f', now, ARGV[3], now + lasting)
+  value = struct.pack('>c2I7I7I7', 'x1', now, tonumber(ARGV[3]), now + lasting)
 end
 -- Its own end decides; the key goes a second later.
 redis.call('SET', KEYS[1], value, 'PX', string.format('%.0f', lasting + 1000))
