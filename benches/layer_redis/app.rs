@@ -12,6 +12,7 @@ use axum::{
     http::StatusCode,
     routing::get,
 };
+use bytes::Bytes;
 use fred::{
     clients::Client,
     interfaces::ClientLike as _,
@@ -27,7 +28,7 @@ use tower_stash::{
     rate_limit::{RateLimitLayer, RateLimitRule},
 };
 
-use crate::servers::{Result, standalone::Server};
+use crate::servers::{Result, resp::Connection, standalone::Server};
 
 /// What every handler answers.
 pub(crate) const BODY: &str = "within the limit";
@@ -92,6 +93,8 @@ pub(crate) struct App {
     /// Digests by which the server knows the scripts.
     acquire: Arc<str>,
     empty: Arc<str>,
+    /// What the backend tells the script of its limit.
+    numbers: Bytes,
 }
 
 impl App {
@@ -99,13 +102,17 @@ impl App {
         let client = client(&server.url())?;
         client.init().await?;
         let limit = Limit::new(("api", "burst"), QUOTA)?;
+        let backend = RedisBackend::from_client(client.clone())?;
+        let limits: Arc<[Limit]> = [limit].into();
+        let (acquire, numbers) = said(server, &backend, &limits).await?;
         Ok(Self {
-            backend: RedisBackend::from_client(client.clone())?,
+            backend,
             client,
-            limits: [limit].into(),
+            limits,
             counter: limit.counter_name().into(),
-            acquire: load(server, ACQUIRE).await?,
+            acquire,
             empty: load(server, "return 1").await?,
+            numbers,
         })
     }
 
@@ -178,15 +185,7 @@ async fn ask_acquire(State(app): State<App>, request: Request) -> Result<&'stati
     let mut args: Vec<Value> = vec![(&*app.acquire).into(), 1.into(), key.clone().into()];
     args.extend([
         Value::from_static_str(""),
-        Value::from_static_str("all"),
-        1.into(),
-    ]);
-    args.extend([
-        Value::from_static_str("l"),
-        LIMIT.into(),
-        WINDOW_MILLIS.into(),
-        0.into(),
-        1.into(),
+        Value::Bytes(app.numbers.clone()),
     ]);
     app.send("EVALSHA", &key, args).await?;
     Ok(BODY)
@@ -227,13 +226,66 @@ fn client(url: &str) -> Result<Client> {
     Ok(builder.build()?)
 }
 
+/// What the backend says to Redis when it asks for these limits: the script's digest, and its numbers.
+async fn said(
+    server: &Server,
+    backend: &RedisBackend,
+    limits: &Arc<[Limit]>,
+) -> Result<(Arc<str>, Bytes)> {
+    let request = Acquire::new(
+        Key::custom("bench", &KeyParts::new().with("said")),
+        Arc::clone(limits),
+    );
+    // From now on the server knows the script by its digest.
+    backend.acquire(&request).await?;
+    let mut monitor = Connection::to_socket(&server.socket()).await?;
+    monitor.call(&["MONITOR"]).await?;
+    backend.acquire(&request).await?;
+    loop {
+        let line = monitor.hear().await?.to_string();
+        let Some((_, words)) = line.split_once("\"EVALSHA\" ") else {
+            continue;
+        };
+        // Digest, number of keys, key, time, numbers.
+        let words: Vec<&str> = words.split("\" \"").collect();
+        if let [digest, _, _, _, numbers] = words.as_slice() {
+            let numbers = unescaped(numbers.strip_suffix('"').unwrap_or(numbers))?;
+            return Ok((digest.trim_matches('"').into(), numbers));
+        }
+    }
+}
+
+/// The bytes that MONITOR shows like this.
+fn unescaped(shown: &str) -> Result<Bytes> {
+    let mut bytes = Vec::new();
+    let mut rest = shown.bytes();
+    while let Some(byte) = rest.next() {
+        let escaped = match byte {
+            b'\\' => rest.next().ok_or("MONITOR ends in an escape")?,
+            plain => {
+                bytes.push(plain);
+                continue;
+            }
+        };
+        bytes.push(match escaped {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'a' => 7,
+            b'b' => 8,
+            b'x' => {
+                let digits: String = rest.by_ref().take(2).map(char::from).collect();
+                u8::from_str_radix(&digits, 16)?
+            }
+            other => other,
+        });
+    }
+    Ok(bytes.into())
+}
+
 async fn load(server: &Server, script: &str) -> Result<Arc<str>> {
     let digest = server.call(&["SCRIPT", "LOAD", script]).await?;
     Ok(digest.to_string().into())
 }
 
-const ACQUIRE: &str = include_str!("../../src/backend/redis/scripts/acquire.lua");
-
-const LIMIT: i64 = 1_000;
-const WINDOW_MILLIS: i64 = 1_000;
 const QUOTA: Quota = Quota::sliding(1_000, Duration::from_secs(1));

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use fred::types::Value;
 use futures_util::future::try_join_all;
 use tower_stash::{
-    backend::{Acquire, Limit, Quota, Quotas as _},
+    backend::{Acquire, Ban, Limit, MINUTE, Quota, Quotas as _, Strikes},
     key::{Key, KeyParts},
 };
 
@@ -55,34 +55,34 @@ pub(crate) async fn measure(server: &Server, app: &App, rounds: usize) -> Result
         .collect())
 }
 
-fn cases() -> [(&'static str, &'static str, Vec<Quota>); 9] {
+/// A call, the most that it should be to the baseline, and what it asks.
+type Case = (&'static str, &'static str, Vec<Quota>);
+
+fn cases() -> [Case; 11] {
     let hour = Duration::from_secs(3_600);
     let fixed = |minutes: u64| Quota::fixed(1_000_000, Duration::from_secs(60 * minutes));
+    let counter = Quota::counter(1_000_000, hour);
+    let bucket = Quota::token_bucket(1_000_000, hour);
+    let log = Quota::log(10_000, hour);
+    // Its hits leave the window while others come.
+    let busy_log = Quota::log(10_000, Duration::from_millis(50));
     [
         ("fixed", "3", vec![fixed(60)]),
-        ("counter", "3", vec![Quota::counter(1_000_000, hour)]),
-        (
-            "token bucket",
-            "3",
-            vec![Quota::token_bucket(1_000_000, hour)],
-        ),
+        ("counter", "3", vec![counter]),
+        ("token bucket", "3", vec![bucket]),
         (
             "10 buckets",
             "10",
             vec![Quota::buckets(1_000_000, hour, 10)],
         ),
-        ("log, not full", "4", vec![Quota::log(10_000, hour)]),
+        ("20 buckets", "", vec![Quota::sliding(1_000_000, hour)]),
+        ("log, not full", "4", vec![log]),
         (
             "log, denied at 100 hits",
             "4",
             vec![Quota::sliding(100, hour)],
         ),
-        // Its hits leave the window while others come.
-        (
-            "log, in the steady state",
-            "4",
-            vec![Quota::log(10_000, Duration::from_millis(50))],
-        ),
+        ("log, in the steady state", "4", vec![busy_log]),
         (
             "three fixed limits",
             "4 × fixed",
@@ -90,13 +90,10 @@ fn cases() -> [(&'static str, &'static str, Vec<Quota>); 9] {
         ),
         (
             "fixed + counter + log",
-            "",
-            vec![
-                fixed(60),
-                Quota::counter(1_000_000, hour),
-                Quota::log(10_000, hour),
-            ],
+            "4 × one",
+            vec![fixed(60), counter, log],
         ),
+        (WITH_BAN, "", vec![fixed(61)]),
     ]
 }
 
@@ -128,9 +125,14 @@ async fn count_up(app: &App, digest: &str, subject: u64) -> Result<()> {
 
 async fn acquire(app: &App, case: &str, limits: &Arc<[Limit]>, subject: u64) -> Result<()> {
     let subject = Key::custom(case, &KeyParts::new().with(subject));
-    app.backend()
-        .acquire(&Acquire::new(subject, Arc::clone(limits)))
-        .await?;
+    let mut request = Acquire::new(subject, Arc::clone(limits));
+    if case == WITH_BAN {
+        let ban = Ban::after(100).within(MINUTE).lasting(MINUTE);
+        request = request
+            .with_strikes(Strikes::new(case, ban)?)
+            .with_resizing();
+    }
+    app.backend().acquire(&request).await?;
     Ok(())
 }
 
@@ -167,6 +169,7 @@ impl Cost {
     }
 }
 
+const WITH_BAN: &str = "fixed, may be banned and resized";
 const SUBJECTS: u64 = 20;
 const CALLS_EACH: u64 = 20;
 

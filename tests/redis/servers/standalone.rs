@@ -150,7 +150,7 @@ impl Server {
         self.ready().await
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         socket(self.process.directory())
     }
 
