@@ -31,6 +31,7 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Standalone::a_key_that_goes_is_missed_by_nobody
         Standalone::exactly_what_remains_passes_at_once
         Standalone::two_processes_admit_exactly_the_limit
+        Standalone::a_script_has_room_for_eight_limits_of_any_algorithm
     )
 }
 
@@ -347,6 +348,32 @@ async fn two_processes_admit_exactly_the_limit(_: &Servers) -> Result<()> {
             admitted += hits.await??;
         }
         assert_eq!(admitted, 97, "{quota:?}");
+    }
+    Ok(())
+}
+
+async fn a_script_has_room_for_eight_limits_of_any_algorithm(_: &Servers) -> Result<()> {
+    let server = Server::start().await?;
+    let backend = connect(server.url().into()).await?;
+    let quotas = [
+        Quota::log(100, MINUTE),
+        Quota::buckets(100, MINUTE, 100),
+        Quota::token_bucket(100, MINUTE),
+        Quota::counter(100, MINUTE),
+        Quota::fixed(100, MINUTE),
+        Quota::fixed_aligned(100, MINUTE),
+    ];
+    let ban = Ban::after(2).within(MINUTE).lasting(MINUTE);
+    for quota in quotas {
+        let limits = (0..8_u64).map(|number| Limit::new(number, quota));
+        let limits = limits.collect::<std::result::Result<Vec<_>, _>>()?;
+        let subject = Key::custom("counters", &KeyParts::new().with("eight"));
+        let request = Acquire::new(subject, limits)
+            .with_strikes(Strikes::new("eight", ban)?)
+            .with_resizing();
+        let decision = backend.acquire(&request).await?;
+        assert!(decision.admitted, "{quota:?}");
+        assert!(decision.limits.iter().all(|limit| limit.remaining == 99));
     }
     Ok(())
 }

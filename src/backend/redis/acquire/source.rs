@@ -1,24 +1,28 @@
-//! The script that decides: how it is put together, what it is told, and how its reply is read.
+//! The scripts that decide.
 //!
 //! A script costs Redis what it does on every call, and making functions and tables is most of that. So there is
 //! a script without any for each sequence of algorithms that rules have, put together from the files in
 //! `scripts/acquire`: a file for each algorithm, cut into sections. Only the sequence is in the script; sizes and
-//! windows are told with each call, so that rules made at run time do not fill Redis with scripts. Numbers go
-//! there and back as bytes, which is cheaper to read than decimal.
+//! windows are told with each call, so that rules made at run time do not fill Redis with scripts.
 
 use std::{
     collections::HashMap,
     sync::{Arc, LazyLock, PoisonError, RwLock},
-    time::Duration,
 };
 
-use bytes::{Buf, Bytes};
+use crate::backend::{Acquire, Algorithm, Limit, redis::script::Script};
 
-use super::{reply::unexpected, script::Script};
-use crate::{
-    backend::{Acquire, Algorithm, Decision, Limit, LimitState, Result, Retry, Take},
-    clock::Timestamp,
-};
+/// The script for a request.
+pub(in crate::backend::redis) fn script(request: &Acquire) -> Arc<Script> {
+    let kinds = request.limits.iter().map(Kind::of);
+    Shape::new(kinds, request.strikes.is_some(), request.resizable).script()
+}
+
+/// The scripts for a limit alone, which most rules need.
+pub(in crate::backend::redis) fn common_scripts() -> Vec<Arc<Script>> {
+    let alone = |kind| Shape::new([kind].into_iter(), false, false).script();
+    Kind::ALL.map(alone).into()
+}
 
 /// What makes two calls the same script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,99 +41,6 @@ enum Kind {
     Counter,
     Fixed,
     FixedAligned,
-}
-
-/// The script for a request.
-pub(super) fn script(request: &Acquire) -> Arc<Script> {
-    let kinds = request.limits.iter().map(Kind::of);
-    Shape::new(kinds, request.strikes.is_some(), request.resizable).script()
-}
-
-/// The scripts for a limit alone, which most rules need.
-pub(super) fn common_scripts() -> Vec<Arc<Script>> {
-    let alone = |kind| Shape::new([kind].into_iter(), false, false).script();
-    Kind::ALL.map(alone).into()
-}
-
-static KNOWN: LazyLock<RwLock<HashMap<Shape, Arc<Script>>>> = LazyLock::new(RwLock::default);
-
-/// What the script is told of a request.
-pub(super) fn numbers(request: &Acquire) -> Bytes {
-    let mut numbers = Numbers(Vec::with_capacity(64));
-    numbers.put(u64::from(request.take == Take::UpTo), 1);
-    // Beyond what a limit can be, more is not told from less.
-    numbers.put(request.cost.min(1 << 53), 7);
-    for limit in &*request.limits {
-        let quota = limit.quota();
-        numbers.put(quota.limit(), 7);
-        numbers.put(quota.window_millis(), 5);
-        numbers.put(quota.weight().into(), 4);
-        match quota.algorithm() {
-            Algorithm::Buckets { buckets } => numbers.put(buckets.into(), 4),
-            Algorithm::TokenBucket { burst } => numbers.put(burst, 7),
-            Algorithm::FixedAligned { .. } => numbers.put(quota.offset_millis(), 5),
-            Algorithm::Log | Algorithm::Counter | Algorithm::Fixed => {}
-        }
-    }
-    if let Some(strikes) = &request.strikes {
-        numbers.put(strikes.after().into(), 4);
-        numbers.put(strikes.within_millis(), 5);
-        numbers.put(strikes.lasting_millis(), 5);
-    }
-    numbers.0.into()
-}
-
-/// What a script answered, and how many stored states it could not read.
-pub(super) fn decision(
-    attempted: &'static str,
-    request: &Acquire,
-    mut reply: Bytes,
-) -> Result<(Decision, u64)> {
-    if reply.len() != HEAD + request.limits.len() * STATE {
-        return Err(unexpected(attempted));
-    }
-    let taken = reply.get_uint(7);
-    let now = Timestamp::from_micros(reply.get_uint(7));
-    let unreadable = reply.get_uint(1);
-    let banned = match reply.get_uint(5) {
-        0 => None,
-        millis => Some(Duration::from_millis(millis)),
-    };
-    let states = request.limits.iter().map(|_| state(&mut reply));
-    let states = states.collect();
-    let decision = if taken > 0 || request.cost == 0 {
-        Decision::admitted(taken, now, states)
-    } else {
-        Decision::denied(now, states)
-    };
-    Ok((decision.with_ban(banned), unreadable))
-}
-
-/// The next limit's state.
-fn state(reply: &mut Bytes) -> LimitState {
-    let limit = reply.get_uint(7);
-    let remaining = reply.get_uint(7);
-    let retry = match reply.get_uint(7) {
-        0 => Retry::Now,
-        NONE => Retry::Never,
-        micros => Retry::After(Duration::from_micros(micros)),
-    };
-    let reset = match reply.get_uint(7) {
-        NONE => None,
-        micros => Some(Duration::from_micros(micros)),
-    };
-    let mark = reply.get_uint(7);
-    LimitState::new(limit, remaining, retry, reset, mark)
-}
-
-/// Numbers one after the other, each in as many bytes as its kind needs.
-struct Numbers(Vec<u8>);
-
-impl Numbers {
-    fn put(&mut self, number: u64, bytes: usize) {
-        let all = number.to_be_bytes();
-        self.0.extend(all.iter().skip(all.len() - bytes));
-    }
 }
 
 impl Shape {
@@ -202,7 +113,7 @@ impl Shape {
         (1..).zip(self.algorithms.iter().copied().flatten())
     }
 
-    /// Reads what [`numbers`] writes.
+    /// Reads what [`numbers`](super::numbers) writes.
     fn unpack(&self, source: &mut String) {
         let mut names = String::from("up_to, cost");
         let mut format = String::from("I1I7");
@@ -218,20 +129,28 @@ impl Shape {
             names += ", after, within, ban_lasting";
             format += "I4I5I5";
         }
-        *source += &format!("local {names} = struct.unpack('>{format}', ARGV[2])\n");
-        *source += "local fitting = math.huge\nlocal units, wait, lasting\n";
+        source.extend([
+            "local ",
+            &names,
+            " = struct.unpack('>",
+            &format,
+            "', ARGV[2])\nlocal fitting = math.huge\nlocal units, wait, lasting\n",
+        ]);
     }
 
-    /// Writes what [`decision`] reads.
+    /// Writes what [`decision`](super::decision) reads.
     fn pack(&self, source: &mut String) {
         let format = "I7".repeat(5 * self.numbered().count());
-        let states = self
-            .numbered()
-            .map(|(number, _)| for_limit(number, ", limit$, calls$, retry$, reset$, mark$"));
-        *source += &format!(
-            "return struct.pack('>I7I7I1I5{format}', taken, now_us, unreadable, banned{})\n",
-            states.collect::<String>()
+        source.extend([
+            "return struct.pack('>I7I7I1I5",
+            &format,
+            "', taken, now_us, unreadable, banned",
+        ]);
+        source.extend(
+            self.numbered()
+                .map(|(number, _)| for_limit(number, ", limit$, calls$, retry$, reset$, mark$")),
         );
+        source.push_str(")\n");
     }
 }
 
@@ -268,11 +187,11 @@ impl Kind {
 
     const fn file(self) -> &'static str {
         match self {
-            Self::Log => include_str!("scripts/acquire/log.lua"),
-            Self::Buckets => include_str!("scripts/acquire/buckets.lua"),
-            Self::TokenBucket => include_str!("scripts/acquire/token_bucket.lua"),
-            Self::Counter => include_str!("scripts/acquire/counter.lua"),
-            Self::Fixed | Self::FixedAligned => include_str!("scripts/acquire/fixed.lua"),
+            Self::Log => include_str!("../scripts/acquire/log.lua"),
+            Self::Buckets => include_str!("../scripts/acquire/buckets.lua"),
+            Self::TokenBucket => include_str!("../scripts/acquire/token_bucket.lua"),
+            Self::Counter => include_str!("../scripts/acquire/counter.lua"),
+            Self::Fixed | Self::FixedAligned => include_str!("../scripts/acquire/fixed.lua"),
         }
     }
 
@@ -317,15 +236,73 @@ fn for_limit(number: usize, lua: &str) -> String {
     lua.replace('$', &number.to_string())
 }
 
-const BEGIN: &str = include_str!("scripts/acquire/begin.lua");
-const DECIDE: &str = include_str!("scripts/acquire/decide.lua");
-const FIXED_ALIGNED: &str = include_str!("scripts/acquire/fixed_aligned.lua");
-const SIZE: &str = include_str!("scripts/acquire/size.lua");
-const STRIKES: &str = include_str!("scripts/acquire/strikes.lua");
+const BEGIN: &str = include_str!("../scripts/acquire/begin.lua");
+const DECIDE: &str = include_str!("../scripts/acquire/decide.lua");
+const FIXED_ALIGNED: &str = include_str!("../scripts/acquire/fixed_aligned.lua");
+const SIZE: &str = include_str!("../scripts/acquire/size.lua");
+const STRIKES: &str = include_str!("../scripts/acquire/strikes.lua");
 
-/// Bytes of a reply before the states of limits, and of each of those.
-const HEAD: usize = 7 + 7 + 1 + 5;
-const STATE: usize = 5 * 7;
+static KNOWN: LazyLock<RwLock<HashMap<Shape, Arc<Script>>>> = LazyLock::new(RwLock::default);
 
-/// How a script writes -1.
-const NONE: u64 = (1 << 56) - 1;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(kinds: &[Kind], has_strikes: bool, is_resizable: bool) -> String {
+        Shape::new(kinds.iter().copied(), has_strikes, is_resizable).source()
+    }
+
+    #[test]
+    fn every_algorithm_has_all_its_sections() {
+        for kind in Kind::ALL {
+            for name in ["read", "wait", "take"] {
+                let section = kind.section(1, name);
+                assert!(!section.trim().is_empty(), "{kind:?} has no section {name}");
+            }
+        }
+        for (file, name) in [
+            (DECIDE, "fitting"),
+            (DECIDE, "decide"),
+            (DECIDE, "take"),
+            (DECIDE, "report"),
+            (DECIDE, "reset"),
+            (DECIDE, "retry"),
+            (FIXED_ALIGNED, "fresh"),
+            (SIZE, "read"),
+            (SIZE, "burst"),
+            (SIZE, "end"),
+            (STRIKES, "read"),
+            (STRIKES, "strike"),
+        ] {
+            assert!(!section(file, name).trim().is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_script_has_each_limit_once_and_makes_no_function() {
+        for has_strikes in [false, true] {
+            for is_resizable in [false, true] {
+                let script = source(&Kind::ALL, has_strikes, is_resizable);
+                let code = script.lines().filter(|line| !line.trim().starts_with("--"));
+                let code = code.collect::<Vec<_>>().join("\n");
+                for placeholder in ["$", "size_key", "strikes_key", "function", "----"] {
+                    assert!(!code.contains(placeholder), "{placeholder} in {code}");
+                }
+                for number in 1..=Kind::ALL.len() {
+                    let own = format!("redis.call('GET', KEYS[{number}])");
+                    let list = format!("redis.call('LLEN', KEYS[{number}])");
+                    let reads = code.matches(&own).count() + code.matches(&list).count();
+                    assert_eq!(reads, 1, "limit {number}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn calls_of_one_shape_share_a_script() {
+        let shape = || Shape::new([Kind::Log, Kind::Fixed].into_iter(), true, false);
+        assert!(Arc::ptr_eq(&shape().script(), &shape().script()));
+        let other = Shape::new([Kind::Fixed, Kind::Log].into_iter(), true, false);
+        assert!(!Arc::ptr_eq(&shape().script(), &other.script()));
+    }
+}
