@@ -13,10 +13,8 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    answer::Answer,
-    asking::{Answers, Asking, Verdict},
-    engine::Engine,
-    refunds::{Permit, Taken},
+    Permit,
+    engine::{Answer, Answers, Asking, Engine, Taken, Verdict},
     rule::CountIf,
     teller::Teller,
 };

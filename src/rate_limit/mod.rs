@@ -106,24 +106,16 @@
 //! [`or_reject`](crate::policy::KeyExtractor::or_reject)); `outage` (the backend did not answer, and
 //! the rule's [`Outage`] decided).
 
-mod answer;
-mod asking;
-mod check;
-mod denials;
 mod engine;
-mod explanation;
 mod future;
 mod grpc_refund;
 mod headers;
-mod hot_keys;
 mod layer;
 mod limiter;
 mod outcome;
-mod refunds;
 mod rejection;
 mod rule;
 mod service;
-mod shards;
 mod shared;
 mod teller;
 mod twice;
@@ -131,14 +123,12 @@ mod twice;
 use self::outcome::Outcome;
 
 pub use self::{
-    check::{Check, Standing},
-    explanation::{Explanation, Finding, RuleExplanation},
+    engine::Permit,
     future::ResponseFuture,
     grpc_refund::{GrpcRefund, GrpcRefundBody, GrpcRefundFuture, GrpcRefundLayer},
     headers::HeaderStyle,
     layer::RateLimitLayer,
-    limiter::RateLimiter,
-    refunds::Permit,
+    limiter::{Check, Explanation, Finding, RateLimiter, RuleExplanation, Standing},
     rule::{Outage, RateLimitRule},
     service::RateLimit,
 };

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::{
-    HeaderStyle, RateLimitRule,
+    Explanation, HeaderStyle, RateLimitRule, RuleExplanation,
     engine::{Admission, Engine},
-    explanation::{Explanation, RuleExplanation},
     teller::Teller,
 };
 use crate::policy::Policy;

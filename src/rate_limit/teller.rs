@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Response, header::ORIGIN, request::Parts};
 
-use super::{HeaderStyle, answer::Answer};
+use super::{HeaderStyle, engine::Answer};
 use crate::respond::Respond;
 
 /// Tells the sender of one request where its limits stand.

@@ -2,16 +2,23 @@
 
 mod limits;
 mod outage;
+mod shape;
 mod sharing;
 
-use std::{fmt, iter, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use http::{request, response};
 
-use self::limits::Limits;
-pub(super) use self::limits::{NamedLimits, applied};
 pub use self::outage::Outage;
-pub(super) use self::sharing::Sharing;
+use self::{
+    limits::Limits,
+    shape::{Cost, Shape},
+};
+pub(super) use self::{
+    limits::{NamedLimits, applied},
+    shape::CountIf,
+    sharing::Sharing,
+};
 use super::twice::Looks;
 use crate::{
     backend::{Ban, Quota, Strikes},
@@ -47,37 +54,6 @@ use crate::{
 pub struct RateLimitRule {
     shape: Arc<Shape>,
 }
-
-#[derive(Clone)]
-struct Shape {
-    name: Arc<str>,
-    subject: Subject,
-    limits: Limits,
-    cost: Cost,
-    skip: Option<Arc<dyn Condition>>,
-    deny: Option<Arc<dyn Condition>>,
-    count_if: Option<Arc<CountIf>>,
-    gives_permit: bool,
-    is_shadow: bool,
-    strikes: Option<Strikes>,
-    has_overrides: bool,
-    sharing: Sharing,
-    outage: Outage,
-    and: Vec<RateLimitRule>,
-    looks: Looks,
-    /// The first mistake in what `with_*` was given.
-    mistake: Option<ConfigError>,
-}
-
-/// What a request takes from each limit.
-#[derive(Clone)]
-enum Cost {
-    Fixed(u64),
-    ByRequest(Arc<dyn Fn(&request::Parts) -> u64 + Send + Sync>),
-}
-
-/// Whether a request with this response counts.
-pub(super) type CountIf = dyn Fn(&response::Parts) -> bool + Send + Sync;
 
 impl RateLimitRule {
     /// The rule of this name, which limits each subject by these named quotas.
@@ -386,99 +362,6 @@ impl RateLimitRule {
         &self.shape.name
     }
 
-    pub(super) fn shared_name(&self) -> &Arc<str> {
-        &self.shape.name
-    }
-
-    /// The rule itself and those that are asked after it.
-    pub(super) fn members(&self) -> impl Iterator<Item = &Self> {
-        iter::once(self).chain(&self.shape.and)
-    }
-
-    pub(super) fn subject(&self) -> &Subject {
-        &self.shape.subject
-    }
-
-    pub(super) fn limits(&self) -> &Limits {
-        &self.shape.limits
-    }
-
-    pub(super) fn cost(&self, request: &request::Parts) -> u64 {
-        match &self.shape.cost {
-            Cost::Fixed(cost) => *cost,
-            Cost::ByRequest(cost) => cost(request),
-        }
-    }
-
-    pub(super) fn skips(&self, request: &request::Parts) -> bool {
-        holds(self.shape.skip.as_ref(), request)
-    }
-
-    pub(super) fn lists_as_denied(&self, request: &request::Parts) -> bool {
-        holds(self.shape.deny.as_ref(), request)
-    }
-
-    pub(super) fn count_if(&self) -> Option<&Arc<CountIf>> {
-        self.shape.count_if.as_ref()
-    }
-
-    pub(super) fn gives_permit(&self) -> bool {
-        self.shape.gives_permit
-    }
-
-    /// Whether what was taken may be given back once the request has run.
-    pub(super) fn gives_back(&self) -> bool {
-        self.shape.gives_permit || self.shape.count_if.is_some()
-    }
-
-    pub(super) fn is_shadow(&self) -> bool {
-        self.shape.is_shadow
-    }
-
-    pub(super) fn strikes(&self) -> Option<Strikes> {
-        self.shape.strikes
-    }
-
-    pub(super) fn has_overrides(&self) -> bool {
-        self.shape.has_overrides
-    }
-
-    /// What its requests have of each other's calls.
-    pub(super) fn sharing(&self) -> Sharing {
-        match self.shape.strikes {
-            None => self.shape.sharing,
-            // Each denial is a strike, and counted by a call of its own.
-            Some(_) => Sharing::Nothing,
-        }
-    }
-
-    pub(super) fn outage(&self) -> Outage {
-        self.shape.outage
-    }
-
-    pub(super) fn looks(&self) -> &Looks {
-        &self.shape.looks
-    }
-
-    /// The first mistake in what `with_*` was given, or in how it goes together.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        if let Some(mistake) = &self.shape.mistake {
-            return Err(mistake.clone());
-        }
-        if self.shape.sharing != Sharing::Nothing && self.strikes().is_some() {
-            let clash = "a ban counts each denial, so its requests cannot be asked for together; \
-                leave out with_ban, or with_coalescing and with_leases";
-            return Err(mistake(self.name(), clash));
-        }
-        Ok(())
-    }
-
-    /// Whether two rules, which share a name, have the same limits and the same ban.
-    pub(super) fn has_same_limits(&self, other: &Self) -> bool {
-        self.shape.limits.all() == other.shape.limits.all()
-            && self.shape.strikes == other.shape.strikes
-    }
-
     fn shape_mut(&mut self) -> &mut Shape {
         Arc::make_mut(&mut self.shape)
     }
@@ -499,10 +382,6 @@ impl RateLimitRule {
 /// What is wrong with the rule of this name.
 fn mistake(rule: &str, what: impl fmt::Display) -> ConfigError {
     ConfigError::new(format!("rule {rule:?}: {what}"))
-}
-
-fn holds(condition: Option<&Arc<dyn Condition>>, request: &request::Parts) -> bool {
-    condition.is_some_and(|condition| condition.holds(request))
 }
 
 impl Policy<RateLimitRule> for RateLimitRule {

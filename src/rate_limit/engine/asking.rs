@@ -8,16 +8,12 @@ use std::{
     vec,
 };
 
-use super::{
-    Outage, RateLimitRule,
-    answer::{Answer, Found},
-    engine::{Engine, Question},
-    hot_keys::Asked,
-};
+use super::{Answer, Engine, Found, Question, hot_keys::Asked};
 use crate::{
     backend::{BackendError, Call, Decision, Retry},
     clock::{Monotonic, monotonic_now},
     observe::WarnSite,
+    rate_limit::{Outage, RateLimitRule},
 };
 
 /// Asks until all rules have admitted a request or one has not.
@@ -26,7 +22,7 @@ use crate::{
 ///
 /// Dropped before the end, what was taken so far stays taken, and a question under way may or may not
 /// take.
-pub(super) struct Asking {
+pub(in crate::rate_limit) struct Asking {
     engine: Arc<Engine>,
     step: Step,
     later: vec::IntoIter<Question>,
@@ -34,14 +30,14 @@ pub(super) struct Asking {
 }
 
 /// What all rules of a request said, or the one that denied it.
-pub(super) enum Verdict {
+pub(in crate::rate_limit) enum Verdict {
     Admitted(Answers),
     Denied(Answer),
 }
 
 /// What rules said, in order; the first needs no room of its own.
 #[derive(Default)]
-pub(super) struct Answers {
+pub(in crate::rate_limit) struct Answers {
     first: Option<Answer>,
     later: Vec<Answer>,
 }
@@ -65,7 +61,11 @@ enum Step {
 }
 
 impl Asking {
-    pub(super) fn new(engine: Arc<Engine>, first: Question, later: Vec<Question>) -> Self {
+    pub(in crate::rate_limit) fn new(
+        engine: Arc<Engine>,
+        first: Question,
+        later: Vec<Question>,
+    ) -> Self {
         Self {
             engine,
             step: Step::Ask(first),
@@ -75,7 +75,7 @@ impl Asking {
     }
 
     /// The rules that are still to be asked.
-    pub(super) fn rules(&self) -> impl Iterator<Item = &RateLimitRule> {
+    pub(in crate::rate_limit) fn rules(&self) -> impl Iterator<Item = &RateLimitRule> {
         let next = match &self.step {
             Step::Ask(question) => Some(question),
             Step::Backend { .. } | Step::Local { .. } | Step::Done => None,
@@ -193,12 +193,12 @@ impl Future for Asking {
 }
 
 impl Answers {
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Answer> {
+    pub(in crate::rate_limit) fn iter(&self) -> impl Iterator<Item = &Answer> {
         self.first.iter().chain(&self.later)
     }
 
     /// What the first rule said.
-    pub(super) fn into_first(self) -> Option<Answer> {
+    pub(in crate::rate_limit) fn into_first(self) -> Option<Answer> {
         self.first
     }
 

@@ -1,11 +1,17 @@
 //! A rule's limits without HTTP.
 
+mod check;
+mod explanation;
+
 use std::{fmt, sync::Arc, time::Duration};
 
+pub use self::{
+    check::{Check, Standing},
+    explanation::{Explanation, Finding, RuleExplanation},
+};
 use super::{
-    Check, RateLimitRule,
-    asking::Verdict,
-    engine::{Admission, Engine, Question, Questions},
+    RateLimitRule,
+    engine::{Admission, Engine, Question, Questions, Verdict},
     rule::NamedLimits,
 };
 use crate::{

@@ -1,22 +1,36 @@
-//! What happens to a request before it may run: nothing, an answer, or questions to the backend.
+//! What decides: it finds out what a request is limited by, and asks.
+//!
+//! `question` is what there is to ask, `asking` the future that asks it, `answer` what came of it. On the way a
+//! question may be answered by what is remembered (`denials`), or asked together with others and
+//! beforehand (`hot_keys`). `refunds` gives back what was taken.
+
+mod answer;
+mod asking;
+mod denials;
+mod hot_keys;
+mod question;
+mod refunds;
+mod shards;
 
 use std::sync::Arc;
 
 use http::request::Parts;
 
-use super::{
-    RateLimitRule,
+pub use self::refunds::Permit;
+pub(super) use self::{
     answer::{Answer, Found},
-    asking::Asking,
+    asking::{Answers, Asking, Verdict},
+    question::{Question, Questions},
+    refunds::Taken,
+};
+use self::{
     denials::Denials,
     hot_keys::{Asked, HotKeys},
-    outcome::Outcome,
     refunds::Refunds,
-    rejection,
-    rule::NamedLimits,
 };
+use super::{Outcome, RateLimitRule, rejection, rule::NamedLimits};
 use crate::{
-    backend::{Acquire, Breaker, ErasedQuotas, Limit, MemoryBackend, Quotas},
+    backend::{Breaker, ErasedQuotas, MemoryBackend, Quotas},
     key::{Digester, Key, KeyParts, Kind},
     policy::{Resolved, SubjectId},
     respond::Rejection,
@@ -50,16 +64,6 @@ pub(super) enum Admission {
     Deny(Answer),
     /// Ask.
     Ask(Asking),
-}
-
-/// What a rule asks about a request.
-#[derive(Clone)]
-pub(super) struct Question {
-    pub(super) rule: RateLimitRule,
-    pub(super) limits: NamedLimits,
-    pub(super) acquire: Acquire,
-    /// Whether a denial may be remembered: it stands whatever becomes of other requests.
-    pub(super) denial_stands: bool,
 }
 
 impl Engine {
@@ -162,7 +166,7 @@ impl Engine {
     }
 
     /// Asks the backend, alone or together with those who ask the same, unless a lease pays.
-    pub(super) fn acquire(&self, question: &Question) -> Asked {
+    fn acquire(&self, question: &Question) -> Asked {
         self.hot_keys
             .ask(&self.quotas, question)
             .unwrap_or_else(|| {
@@ -207,56 +211,6 @@ pub(super) enum Inquiry {
     MissingKey,
     /// Ask.
     Ask(Question),
-}
-
-/// What the rules of one request ask, in order; the first needs no room of its own.
-#[derive(Default)]
-pub(super) struct Questions {
-    first: Option<Question>,
-    later: Vec<Question>,
-}
-
-impl Questions {
-    pub(super) fn push(&mut self, question: Question) {
-        let Some(first) = &mut self.first else {
-            self.first = Some(question);
-            return;
-        };
-        // What an earlier rule took is given back if a later one denies.
-        self.later.last_mut().unwrap_or(first).denial_stands = false;
-        self.later.push(question);
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Question> {
-        self.first.iter().chain(&self.later)
-    }
-}
-
-impl Question {
-    fn new(rule: &RateLimitRule, limits: NamedLimits, subject: Key, cost: u64) -> Self {
-        let mut acquire = Acquire::new(subject, Arc::clone(&limits.limits)).with_cost(cost);
-        acquire.strikes = rule.strikes();
-        acquire.resizable = rule.has_overrides();
-        Self {
-            acquire,
-            denial_stands: !rule.gives_back(),
-            rule: rule.clone(),
-            limits,
-        }
-    }
-
-    /// The same about the share of each limit that one of so many instances has.
-    pub(super) fn share_of_one(mut self, instances: u32) -> Self {
-        let share = |limit: &Limit| {
-            let quota = limit.quota();
-            let share = quota.limit() / u64::from(instances.max(1));
-            let of_one_call = u64::from(quota.weight());
-            limit.resized(share.max(of_one_call).min(quota.limit()))
-        };
-        self.limits.limits = self.limits.limits.iter().map(share).collect();
-        self.acquire.limits = Arc::clone(&self.limits.limits);
-        self
-    }
 }
 
 /// Of how many subjects something is remembered, if not said otherwise.

@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    answer::{Answer, Found},
-    engine::{Engine, Question},
-    refunds::Permit,
-    rule::applied,
+use crate::{
+    backend::{Decision, Limit, LimitState, Retry},
+    rate_limit::{
+        Permit,
+        engine::{Answer, Engine, Found, Question},
+        rule::applied,
+    },
 };
-use crate::backend::{Decision, Limit, LimitState, Retry};
 
 /// What a [`RateLimiter`](super::RateLimiter) found out about a subject.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Check {
     }
 
     /// What became of a question.
-    pub(super) fn of(answer: &Answer, engine: &Engine) -> Self {
+    pub(in crate::rate_limit) fn of(answer: &Answer, engine: &Engine) -> Self {
         let permit = answer
             .taken(engine)
             .map(|taken| Permit::new(vec![Arc::new(taken)]));
@@ -84,7 +85,7 @@ impl Check {
     }
 
     /// What the backend said.
-    pub(super) fn decided(question: &Question, decision: &Decision) -> Self {
+    pub(in crate::rate_limit) fn decided(question: &Question, decision: &Decision) -> Self {
         let limits = question.limits.iter().zip(&decision.limits);
         let standing = |((name, limit), state): ((&Arc<str>, &Limit), &LimitState)| {
             let quota = applied(limit, state);
@@ -107,7 +108,7 @@ impl Check {
     }
 
     /// Nothing stands in the way.
-    pub(super) fn unlimited() -> Self {
+    pub(in crate::rate_limit) fn unlimited() -> Self {
         Self {
             admitted: true,
             retry: Retry::Now,

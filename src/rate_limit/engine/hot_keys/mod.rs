@@ -26,11 +26,12 @@ use self::{
     flight::{Awaited, Flight, Waiter},
     lease::Lease,
 };
-use super::{engine::Question, rule::Sharing, shards::Shards};
+use super::{Question, shards::Shards};
 use crate::{
     backend::{Acquire, Call, Decision, ErasedQuotas, Limit},
     clock::{Monotonic, monotonic_now},
     key::Key,
+    rate_limit::rule::Sharing,
 };
 
 /// The subjects that are asked about now, or have a lease.

@@ -43,12 +43,12 @@ pub struct Permit {
 }
 
 impl Permit {
-    pub(super) fn new(taken: Vec<Arc<Taken>>) -> Self {
+    pub(in crate::rate_limit) fn new(taken: Vec<Arc<Taken>>) -> Self {
         Self { taken }
     }
 
     /// Puts it into a request, together with what rules of layers further out took.
-    pub(super) fn put_into(mut self, extensions: &mut Extensions) {
+    pub(in crate::rate_limit) fn put_into(mut self, extensions: &mut Extensions) {
         if let Some(outer) = extensions.remove::<Self>() {
             self.taken.extend(outer.taken);
         }
@@ -72,7 +72,7 @@ impl fmt::Debug for Permit {
 }
 
 /// What was taken from one rule's limits, to be given back once or not at all.
-pub(super) struct Taken {
+pub(in crate::rate_limit) struct Taken {
     quotas: Arc<dyn ErasedQuotas>,
     refunds: Arc<Refunds>,
     receipt: Receipt,
@@ -80,7 +80,7 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    pub(super) fn new(
+    pub(in crate::rate_limit) fn new(
         quotas: Arc<dyn ErasedQuotas>,
         refunds: Arc<Refunds>,
         receipt: Receipt,
@@ -93,7 +93,7 @@ impl Taken {
         }
     }
 
-    pub(super) fn give_back(&self) {
+    pub(in crate::rate_limit) fn give_back(&self) {
         if !self.is_given_back.swap(true, Ordering::Relaxed) {
             self.refunds.send(&self.quotas, self.receipt.clone());
         }
@@ -101,14 +101,14 @@ impl Taken {
 }
 
 /// Refunds under way, of which there are not too many.
-pub(super) struct Refunds {
+pub(in crate::rate_limit) struct Refunds {
     room: Arc<Semaphore>,
     /// What no longer stands once something is given back.
     denials: Arc<Denials>,
 }
 
 impl Refunds {
-    pub(super) fn new(denials: Arc<Denials>) -> Self {
+    pub(in crate::rate_limit) fn new(denials: Arc<Denials>) -> Self {
         Self {
             room: Arc::new(Semaphore::new(MOST_UNDER_WAY)),
             denials,

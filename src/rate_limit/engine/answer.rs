@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use super::{
-    Outage, Outcome,
-    engine::{Engine, Question},
-    refunds::Taken,
-    rejection,
+use super::{Engine, Question, Taken};
+use crate::{
+    backend::Decision,
+    rate_limit::{Outage, Outcome, rejection},
+    respond::Rejection,
 };
-use crate::{backend::Decision, respond::Rejection};
 
 /// A question with its answer.
-pub(super) struct Answer {
-    pub(super) question: Question,
-    pub(super) found: Found,
+pub(in crate::rate_limit) struct Answer {
+    pub(in crate::rate_limit) question: Question,
+    pub(in crate::rate_limit) found: Found,
 }
 
 /// Who answered a question, and what.
-pub(super) enum Found {
+pub(in crate::rate_limit) enum Found {
     /// The backend, just now.
     Decided(Decision),
     /// The backend, when the same was asked before; a denial.
@@ -29,12 +28,12 @@ pub(super) enum Found {
 }
 
 impl Answer {
-    pub(super) fn new(question: Question, found: Found) -> Self {
+    pub(in crate::rate_limit) fn new(question: Question, found: Found) -> Self {
         Self { question, found }
     }
 
     /// Whether the request may run as far as this rule goes.
-    pub(super) fn admits(&self) -> bool {
+    pub(in crate::rate_limit) fn admits(&self) -> bool {
         let rule = &self.question.rule;
         match &self.found {
             _ if rule.is_shadow() => true,
@@ -46,7 +45,7 @@ impl Answer {
     }
 
     /// Counts and tells what was decided.
-    pub(super) fn record(&self) {
+    pub(in crate::rate_limit) fn record(&self) {
         self.outcome().record(&self.question.rule);
     }
 
@@ -64,7 +63,7 @@ impl Answer {
     }
 
     /// What the client is told, if the request may not run.
-    pub(super) fn rejection(&self) -> Rejection {
+    pub(in crate::rate_limit) fn rejection(&self) -> Rejection {
         let Question { rule, limits, .. } = &self.question;
         match &self.found {
             Found::Unknown => rejection::outage(rule),
@@ -78,7 +77,7 @@ impl Answer {
     }
 
     /// Where the limits stand, if it is known and clients may know.
-    pub(super) fn told(&self) -> Option<&Decision> {
+    pub(in crate::rate_limit) fn told(&self) -> Option<&Decision> {
         match &self.found {
             _ if self.question.rule.is_shadow() => None,
             Found::Decided(decision) | Found::Remembered(decision) => Some(decision),
@@ -87,7 +86,7 @@ impl Answer {
     }
 
     /// What was taken, to be given back.
-    pub(super) fn taken(&self, engine: &Engine) -> Option<Taken> {
+    pub(in crate::rate_limit) fn taken(&self, engine: &Engine) -> Option<Taken> {
         let (quotas, decision) = match &self.found {
             Found::Decided(decision) => (&engine.quotas, decision),
             Found::Local(decision) => (&engine.local, decision),

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use hashlink::LruCache;
 
-use super::{engine::Question, shards::Shards};
+use super::{Question, shards::Shards};
 use crate::{
     backend::{Decision, Limit, Retry},
     clock::{Monotonic, monotonic_now},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Denials that stand, the latest of each subject's limits.
-pub(super) struct Denials {
+pub(in crate::rate_limit) struct Denials {
     shards: Shards<Shard>,
 }
 
@@ -43,7 +43,7 @@ struct Denial {
 
 impl Denials {
     /// Remembers denials of up to this many subjects; with 0, none.
-    pub(super) fn new(subjects: usize) -> Self {
+    pub(in crate::rate_limit) fn new(subjects: usize) -> Self {
         let shard = |subjects| Shard {
             denials: LruCache::new(subjects),
             forgot: None,
@@ -54,12 +54,12 @@ impl Denials {
     }
 
     /// The denial that stands for this question, with what is left of its waits.
-    pub(super) fn find(&self, question: &Question) -> Option<Decision> {
+    pub(in crate::rate_limit) fn find(&self, question: &Question) -> Option<Decision> {
         self.found(question, Denial::left_at)
     }
 
     /// How much longer this question is answered without asking.
-    pub(super) fn stands_for(&self, question: &Question) -> Option<Duration> {
+    pub(in crate::rate_limit) fn stands_for(&self, question: &Question) -> Option<Duration> {
         self.found(question, |denial, now| {
             denial.until.saturating_duration_since(now)
         })
@@ -80,7 +80,12 @@ impl Denials {
     }
 
     /// Remembers a denial that stands; `sent` is when the question was.
-    pub(super) fn remember(&self, question: &Question, sent: Monotonic, decision: &Decision) {
+    pub(in crate::rate_limit) fn remember(
+        &self,
+        question: &Question,
+        sent: Monotonic,
+        decision: &Decision,
+    ) {
         if decision.admitted || !question.denial_stands {
             return;
         }
@@ -115,7 +120,7 @@ impl Denials {
     }
 
     /// Forgets the denials of a subject, of which something was given back.
-    pub(super) fn forget(&self, subject: &Key) {
+    pub(in crate::rate_limit) fn forget(&self, subject: &Key) {
         if let Some(mut shard) = self.shards.of(subject) {
             shard.denials.remove(subject);
             shard.forgot = Some(monotonic_now());

@@ -4,11 +4,14 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::request::Parts;
 
-use super::{
-    Check, RateLimitRule,
-    engine::{Engine, Inquiry, Question},
+use super::Check;
+use crate::{
+    backend::BackendError,
+    rate_limit::{
+        RateLimitRule,
+        engine::{Engine, Inquiry, Question},
+    },
 };
-use crate::backend::BackendError;
 
 /// What would become of a request now, rule by rule; made by
 /// [`RateLimitLayer::explain`](super::RateLimitLayer::explain).
@@ -64,7 +67,11 @@ pub enum Finding {
 
 impl RuleExplanation {
     /// Asks what this rule makes of a request, without counting it.
-    pub(super) async fn of(engine: &Engine, rule: &RateLimitRule, request: &Parts) -> Self {
+    pub(in crate::rate_limit) async fn of(
+        engine: &Engine,
+        rule: &RateLimitRule,
+        request: &Parts,
+    ) -> Self {
         let finding = match engine.inquiry(rule, request) {
             Inquiry::Skip => Finding::Skipped,
             Inquiry::DenyListed => Finding::DenyListed,
