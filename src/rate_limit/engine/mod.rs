@@ -40,7 +40,7 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Engine {
     pub(super) quotas: Arc<dyn ErasedQuotas>,
-    /// Where [`Outage::Local`](super::Outage::Local) counts.
+    /// Where [`Outage::Local`](crate::rate_limit::Outage::Local) counts.
     pub(super) local: Arc<dyn ErasedQuotas>,
     pub(super) digester: Digester,
     pub(super) denials: Arc<Denials>,

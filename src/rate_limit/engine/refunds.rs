@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What a request took, which its handler can give back; found in the request's extensions where the
-/// rule says [`with_permit`](super::RateLimitRule::with_permit).
+/// rule says [`with_permit`](crate::rate_limit::RateLimitRule::with_permit).
 ///
 /// It is one for all such rules, also of several layers around the handler.
 ///

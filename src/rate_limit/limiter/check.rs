@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// What a [`RateLimiter`](super::RateLimiter) found out about a subject.
+/// What a [`RateLimiter`](crate::rate_limit::RateLimiter) found out about a subject.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Check {
@@ -23,7 +23,7 @@ pub struct Check {
     pub banned: Option<Duration>,
     /// How much was taken from each limit, before its weight.
     pub taken: u64,
-    /// Whether the backend decided; if not, the rule's [`Outage`](super::Outage) did.
+    /// Whether the backend decided; if not, the rule's [`Outage`](crate::rate_limit::Outage) did.
     pub counted: bool,
     /// Where each limit of the rule stands; empty if it is not known.
     pub limits: Vec<Standing>,

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What would become of a request now, rule by rule; made by
-/// [`RateLimitLayer::explain`](super::RateLimitLayer::explain).
+/// [`RateLimitLayer::explain`](crate::rate_limit::RateLimitLayer::explain).
 ///
 /// It prints as a few lines of text, and names nobody: a subject is shown as the key that its
 /// counters have in the backend.
@@ -61,7 +61,7 @@ pub enum Finding {
         /// How long a denial is still repeated without asking, if one is remembered here.
         remembered: Option<Duration>,
     },
-    /// The backend did not say where the limits stand; the rule's [`Outage`](super::Outage) decides.
+    /// The backend did not say where the limits stand; the rule's [`Outage`](crate::rate_limit::Outage) decides.
     Unknown(BackendError),
 }
 
