@@ -1,10 +1,11 @@
-//! `RateLimitLayer` over memory against the service that it wraps.
+//! `RateLimitLayer` over memory against the service that it wraps, and against `tower_governor`.
 //!
 //! `cargo bench --bench layer_memory --all-features` prints each case's time and what it is to the
-//! bare service's in the same run.
+//! bare service's in the same run; then how fast the layer is to `tower_governor`'s, round by round.
 
 use std::{
     convert::Infallible,
+    error::Error,
     fs,
     future::{Future as _, Ready, ready},
     hint::black_box,
@@ -19,15 +20,20 @@ use criterion::{BatchSize, BenchmarkGroup, Criterion, measurement::WallTime};
 use http::{Request, Response};
 use tower::{Layer as _, Service, service_fn};
 use tower_stash::{
-    ConfigError,
     backend::MemoryBackend,
     policy::{KeyExtractor as _, Routes, header},
     rate_limit::{Quota, RateLimitLayer, RateLimitRule},
 };
 
+mod peer;
+#[path = "../layer_redis/rounds.rs"]
+mod rounds;
+#[path = "../support/mod.rs"]
 mod support;
 
-fn main() -> Result<(), ConfigError> {
+type BoxError = Box<dyn Error>;
+
+fn main() -> Result<(), BoxError> {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("criterion");
     let mut criterion = Criterion::default()
         .output_directory(&directory)
@@ -47,6 +53,7 @@ fn main() -> Result<(), ConfigError> {
     criterion.final_summary();
     if support::is_asked_for() {
         print_ratios(&directory);
+        peer::compare()?;
     }
     Ok(())
 }
