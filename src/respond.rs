@@ -29,7 +29,7 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
     request::Parts,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, to_writer};
 
 use crate::grpc;
 pub use crate::grpc::GrpcCode;
@@ -217,6 +217,34 @@ impl Rejection {
         problem.into()
     }
 
+    /// [`to_json`](Self::to_json) as text, written into one buffer without the object in between: a
+    /// client that keeps being denied must not be expensive.
+    fn to_json_text(&self) -> serde_json::Result<Vec<u8>> {
+        let mut text = Vec::with_capacity(PROBLEM_LENGTH);
+        text.extend_from_slice(b"{\"type\":");
+        to_writer(&mut text, self.problem_type())?;
+        text.extend_from_slice(b",\"title\":");
+        to_writer(&mut text, self.title())?;
+        text.extend_from_slice(b",\"status\":");
+        to_writer(&mut text, &self.status.as_u16())?;
+        if !self.violated_policies.is_empty() {
+            text.extend_from_slice(b",\"violated-policies\":[");
+            for (index, name) in self.violated_policies().enumerate() {
+                text.extend_from_slice(if index == 0 { b"" } else { b"," });
+                to_writer(&mut text, name)?;
+            }
+            text.push(b']');
+        }
+        for (name, value) in &self.members {
+            text.push(b',');
+            to_writer(&mut text, name)?;
+            text.push(b':');
+            to_writer(&mut text, value)?;
+        }
+        text.push(b'}');
+        Ok(text)
+    }
+
     /// The answer to a request: what `respond` writes, with what clients and caches must see.
     pub(crate) fn answer<B>(self, respond: &impl Respond<B>, request: &Parts) -> Response<B> {
         let mut response = respond.respond(&self, request);
@@ -284,7 +312,8 @@ impl<B: From<Bytes> + Default> Respond<B> for ProblemDetails {
         if grpc::is_grpc(&request.headers) {
             return GrpcStatus.respond(rejection, request);
         }
-        let problem = rejection.to_json().to_string();
+        // Nothing that is written can fail to be JSON, and a buffer takes all of it.
+        let problem = rejection.to_json_text().unwrap_or_default();
         with_body(rejection, request, "application/problem+json", problem)
     }
 }
@@ -377,12 +406,12 @@ fn with_body<B: From<Bytes> + Default>(
     rejection: &Rejection,
     request: &Parts,
     content_type: &'static str,
-    text: String,
+    text: impl Into<Bytes>,
 ) -> Response<B> {
     let body = if request.method == Method::HEAD {
         B::default()
     } else {
-        B::from(Bytes::from(text))
+        B::from(text.into())
     };
     let mut response = Response::new(body);
     *response.status_mut() = rejection.status();
@@ -390,4 +419,37 @@ fn with_body<B: From<Bytes> + Default>(
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+/// Room for a problem with a few limits, so that the text of most is written without growing.
+const PROBLEM_LENGTH: usize = 384;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejection() -> Rejection {
+        Rejection::new(
+            "rate_limit",
+            &"rule".into(),
+            StatusCode::TOO_MANY_REQUESTS,
+            GrpcCode::RESOURCE_EXHAUSTED,
+            "A \"quoted\" title",
+        )
+        .with_type("https://example.com/problem#a")
+    }
+
+    #[test]
+    fn the_text_of_a_problem_is_the_problem() {
+        let bare = rejection();
+        let full = rejection()
+            .permanent()
+            .with_member("detail", "why")
+            .with_violated_policies(["rule.a".into(), "rule.b".into()]);
+        for rejection in [bare, full] {
+            let text = rejection.to_json_text().unwrap();
+            let problem: Value = serde_json::from_slice(&text).unwrap();
+            assert_eq!(problem, rejection.to_json());
+        }
+    }
 }
