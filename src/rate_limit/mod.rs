@@ -88,6 +88,12 @@
 //! of requests a second share a limit, [`RateLimitRule::with_coalescing`] asks once for all that come
 //! during a call, and [`RateLimitRule::with_leases`] takes units for later requests along.
 //!
+//! # What it costs
+//!
+//! A request without a rule allocates nothing. Over memory an admitted one allocates five times, one
+//! of them for the feature `metrics`, however many limits its rule has, besides what the headers of the
+//! response need; a denied one 15 times, its answer included.
+//!
 //! # When the backend is away
 //!
 //! The rule decides: requests go through uncounted ([`Outage::Allow`], the default), get 503
