@@ -3,6 +3,9 @@
 //!
 //! In every round each side handles the same number of requests, the order turning from round to
 //! round, and a ratio is taken within a round: what slows the machine down for a while slows both.
+//!
+//! Its denials make a clock each, which asks the processor what it can. On a virtual machine that
+//! instruction (CPUID) takes longer than all the rest; on bare metal it does not.
 
 use std::{
     convert::Infallible,
