@@ -6,10 +6,11 @@ use tower_stash::backend::{Algorithm, Decision, HOUR, Quota};
 use crate::{
     memory::{Memory, request},
     quota_oracle::{Step, quota, steps},
+    stress::stressed,
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(stressed(150)))]
 
     /// P1
     #[test]

@@ -11,10 +11,11 @@ use tower_stash::{
 use crate::{
     memory::{MILLISECOND, Memory, request},
     quota_oracle::{Fixture as _, agrees_with_brute_force, quotas, steps, subject},
+    stress::stressed,
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(stressed(400)))]
 
     /// P15
     #[test]

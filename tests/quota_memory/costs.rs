@@ -8,10 +8,11 @@ use tower_stash::backend::{Acquire, Ban, DAY, Decision, MINUTE, Quota, Retry, St
 use crate::{
     memory::{Memory, request},
     quota_oracle::{quotas, steps},
+    stress::stressed,
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(stressed(300)))]
 
     /// P16
     #[test]

@@ -8,6 +8,8 @@
 
 #[path = "../support/quota_oracle.rs"]
 mod quota_oracle;
+#[path = "../support/stress.rs"]
+mod stress;
 
 mod bounds;
 mod clock;

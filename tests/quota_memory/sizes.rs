@@ -10,10 +10,11 @@ use tower_stash::backend::{
 use crate::{
     memory::{Memory, request},
     quota_oracle::{quotas, steps},
+    stress::stressed,
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(stressed(300)))]
 
     /// P26
     #[test]

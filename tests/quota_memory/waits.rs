@@ -6,10 +6,11 @@ use tower_stash::backend::{Acquire, Retry};
 use crate::{
     memory::{MILLISECOND, Memory, request},
     quota_oracle::{agrees_with_brute_force, quotas, steps, subject},
+    stress::stressed,
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(stressed(400)))]
 
     /// P7, P9: `remaining`, `retry` and `reset` are found by trying.
     #[test]

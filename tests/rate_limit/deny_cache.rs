@@ -15,6 +15,7 @@ use tower_stash::{
 use crate::{
     fixture::{App, Store, keyed, number, rule, rule_by, settle, with},
     observed::{counts, outcomes},
+    stress::stressed,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -415,7 +416,7 @@ fn request(step: &Step) -> Request<Body> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(stressed(64)))]
 
     /// P18: it admits nothing more, and denies nothing more. What is told of a wait is no longer than
     /// it is, and as long where all requests are alike: else some that fit may have come since.

@@ -35,5 +35,7 @@ mod observed;
 mod outage;
 mod readiness;
 mod shadow;
+#[path = "../support/stress.rs"]
+mod stress;
 mod styles;
 mod tonic_stack;

@@ -20,11 +20,16 @@ use self::{servers::Servers, trial::Bed};
 #[path = "../support/quota_oracle.rs"]
 mod quota_oracle;
 mod servers;
+#[path = "../support/stress.rs"]
+mod stress;
 mod suites;
 mod trial;
 
 fn main() -> io::Result<ExitCode> {
     suites::slots::hold_if_asked();
+    if suites::processes::hit_if_asked() {
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut arguments = Arguments::from_args();
     // Tests mostly wait, so there may be more of them than processors.
     arguments
@@ -44,6 +49,7 @@ fn main() -> io::Result<ExitCode> {
         suites::healing::trials(&bed),
         suites::hot_keys::trials(&bed),
         suites::outage::trials(&bed),
+        suites::processes::trials(&bed),
         suites::quickstart::trials(&bed),
         suites::quota_traces::trials(&bed),
         suites::round_trips::trials(&bed),

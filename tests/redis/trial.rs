@@ -12,7 +12,10 @@ use std::{
 use libtest_mimic::{Failed, Trial};
 use tokio::{runtime::Handle, time::timeout};
 
-use crate::servers::{Result, Servers, Topology, valkey};
+use crate::{
+    servers::{Result, Servers, Topology, valkey},
+    stress::stressed,
+};
 
 /// Makes tests that share one runtime and one set of servers.
 #[derive(Clone, Debug)]
@@ -26,7 +29,7 @@ impl Bed {
         Self { runtime, servers }
     }
 
-    /// The test `topology::name`, which fails when it takes longer than a minute.
+    /// The test `topology::name`, which fails when it takes longer than a minute, or than its stress allows.
     ///
     /// Tests run side by side, so each has to stay in a [`namespace`] of its own.
     pub(crate) fn trial<T>(&self, topology: Topology, name: &str, test: T) -> Trial
@@ -34,10 +37,11 @@ impl Bed {
         T: AsyncFnOnce(&Servers) -> Result<()> + Send + 'static,
     {
         let Self { runtime, servers } = self.clone();
+        let time_limit = TIME_LIMIT * stressed(1);
         let run = move || {
             runtime
-                .block_on(async { timeout(TIME_LIMIT, test(&servers)).await })
-                .map_err(|_| Failed::from(format!("not done after {TIME_LIMIT:?}")))?
+                .block_on(async { timeout(time_limit, test(&servers)).await })
+                .map_err(|_| Failed::from(format!("not done after {time_limit:?}")))?
                 .map_err(Failed::from)
         };
         let skipped = topology == Topology::Valkey && !valkey_is_tested();

@@ -24,6 +24,7 @@ use tower_stash::{
 use super::connect;
 use crate::{
     servers::{Result, Servers, Topology},
+    stress::stressed,
     trial::{Bed, trials},
 };
 
@@ -219,7 +220,7 @@ pub(super) async fn spawned(
 
 pub(super) fn runner(cases: u32) -> TestRunner {
     TestRunner::new(Config {
-        cases,
+        cases: stressed(cases),
         failure_persistence: None,
         ..Config::default()
     })

@@ -38,6 +38,7 @@ use tower_stash::{
 use super::connect;
 use crate::{
     servers::{Result, Servers, Topology, eventually, standalone::Server},
+    stress::stressed,
     trial::{Bed, trials},
 };
 
@@ -254,7 +255,7 @@ async fn compared_with_memory(
     let test = async move {
         let case = AtomicU64::new(0);
         let config = Config {
-            cases: 200,
+            cases: stressed(200),
             failure_persistence: None,
             ..Config::default()
         };
