@@ -46,6 +46,7 @@ fn main() -> io::Result<ExitCode> {
         suites::connecting::trials(&bed),
         suites::counters::trials(&bed),
         suites::differential::trials(&bed),
+        suites::extremes::trials(&bed),
         suites::healing::trials(&bed),
         suites::hot_keys::trials(&bed),
         suites::outage::trials(&bed),

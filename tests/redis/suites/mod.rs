@@ -5,6 +5,7 @@ pub(crate) mod conformance;
 pub(crate) mod connecting;
 pub(crate) mod counters;
 pub(crate) mod differential;
+pub(crate) mod extremes;
 pub(crate) mod harness;
 pub(crate) mod healing;
 pub(crate) mod hot_keys;

@@ -1,18 +1,21 @@
--- The times of the hits in ms, newest first: a list.
+-- The times of the hits in ms, newest first: a list. It counts as empty if its first or last item is none.
 
 ---- read
 local capacity$, mark$ = limit$, 0
 local length$, newest$, live$ = redis.call('LLEN', KEYS[$]), 0, 0
 if length$ > 0 then
   local newest = tonumber(redis.call('LINDEX', KEYS[$], 0))
-  if newest <= now + window$ then
+  local oldest = tonumber(redis.call('LINDEX', KEYS[$], -1))
+  if not newest or not oldest then
+    unreadable = unreadable + 1
+  elseif newest <= now + window$ then
     newest$, live$ = newest, length$
-    -- How many of the first hits still count: all, or as many as a binary search finds.
-    if redis.call('LINDEX', KEYS[$], -1) + window$ <= now then
+    -- How many of the first hits still count: all, or as many as a binary search finds. What is no time is old.
+    if oldest + window$ <= now then
       local low, high = 0, length$ - 1
       while low < high do
         local middle = math.floor((low + high) / 2)
-        local hit = redis.call('LINDEX', KEYS[$], string.format('%.0f', middle))
+        local hit = tonumber(redis.call('LINDEX', KEYS[$], string.format('%.0f', middle))) or 0
         if hit + window$ > now then low = middle + 1 else high = middle end
       end
       live$ = low
@@ -22,7 +25,7 @@ end
 local remaining$ = limit$ - live$
 
 ---- wait
-wait = (redis.call('LINDEX', KEYS[$], string.format('%.0f', limit$ - units)) + window$ - now) * 1000
+wait = ((tonumber(redis.call('LINDEX', KEYS[$], string.format('%.0f', limit$ - units))) or now) + window$ - now) * 1000
 
 ---- take
 if live$ == 0 then
