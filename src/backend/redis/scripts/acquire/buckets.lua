@@ -49,5 +49,4 @@ do
 end
 remaining$ = limit$ - used$
 lasting = (index$ + parts$) * width$ - now
-if lasting > window$ + parts$ * width$ then lasting = window$ + parts$ * width$ end
 redis.call('SET', KEYS[$], 'b1' .. struct.pack('>I6' .. string.rep('I4', parts$), unpack(counts$)), 'PX', string.format('%.0f', lasting + 1000))

@@ -36,5 +36,4 @@ end
 current$, mark$ = current$ + units, index$
 remaining$ = math.floor((limit$ * window$ - current$ * window$ - previous$ * (window$ - elapsed$)) / window$)
 lasting = (index$ + 2) * window$ - now
-if lasting > 3 * window$ then lasting = 3 * window$ end
 redis.call('SET', KEYS[$], struct.pack('>c2I7I7I7', 'c1', index$, current$, previous$), 'PX', string.format('%.0f', lasting + 1000))

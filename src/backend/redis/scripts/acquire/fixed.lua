@@ -25,5 +25,4 @@ wait = (start$ + window$ - now) * 1000
 count$, mark$ = count$ + units, start$
 remaining$ = limit$ - count$
 lasting = start$ + window$ - now
-if lasting > 2 * window$ then lasting = 2 * window$ end
 redis.call('SET', KEYS[$], struct.pack('>c2I7I7', 'f1', start$, count$), 'PX', string.format('%.0f', lasting + 1000))

@@ -46,5 +46,4 @@ while units > 1 do
 end
 if units == 1 then redis.call('LPUSH', KEYS[$], time$) end
 lasting = mark$ + window$ - now
-if lasting > 2 * window$ then lasting = 2 * window$ end
 redis.call('PEXPIRE', KEYS[$], string.format('%.0f', lasting + 1000))

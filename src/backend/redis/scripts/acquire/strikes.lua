@@ -25,7 +25,6 @@ if denied and banned == 0 then
     start, count = strikes_start, strikes_count + 1
   end
   lasting = start + within - now
-  if lasting > 2 * within then lasting = 2 * within end
   if count >= after then
     banned, start, ends, lasting = ban_lasting, now, now + ban_lasting, ban_lasting
   end

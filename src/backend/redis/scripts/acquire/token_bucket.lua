@@ -25,5 +25,4 @@ full_at$ = full_at$ + units * interval$
 mark$ = full_at$
 remaining$ = math.floor((filling$ - full_at$ + now_us) / interval$)
 lasting = math.ceil(full_at$ / 1000) - now
-if lasting > math.ceil(2 * filling$ / 1000) then lasting = math.ceil(2 * filling$ / 1000) end
 redis.call('SET', KEYS[$], struct.pack('>c2I7I7', 'g1', full_at$, filling$), 'PX', string.format('%.0f', lasting + 1000))
