@@ -393,7 +393,7 @@ async fn what_a_killed_process_held_is_free_after_its_lease(_: &Servers) -> Resu
     let address = format!("{} {}", server.url(), backend.namespace());
     let mut holder = Command::new(env::current_exe()?)
         .env(HOLDER, address)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
@@ -419,7 +419,7 @@ async fn what_a_killed_process_held_is_free_after_its_lease(_: &Servers) -> Resu
     timeout(SHORT_LEASE * 3 / 2, freed).await?
 }
 
-/// If this process was started to hold all slots until it is killed, does that.
+/// If this process was started to hold all slots until it is killed, does that; it ends with the one that started it.
 pub(crate) fn hold_if_asked() {
     let Ok(address) = env::var(HOLDER) else {
         return;
@@ -440,7 +440,11 @@ pub(crate) fn hold_if_asked() {
             answers.push(answer);
         }
         println!("holding");
-        std::future::pending::<()>().await;
+        // Nothing comes but the end, however the other process ends.
+        tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink())
+            .await
+            .expect("an end");
+        std::process::exit(0);
     });
 }
 
