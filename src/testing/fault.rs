@@ -63,6 +63,9 @@ pub enum Fault {
     /// It is applied at once, and answered after this long.
     LateReply(Duration),
     /// It never ends, and is not applied.
+    ///
+    /// Layers have no time-out of their own: put the backend into a
+    /// [`Timeout`](crate::backend::Timeout), or the request never ends either.
     Hang,
     /// It is applied, and never ends.
     HangAfter,
