@@ -51,7 +51,7 @@
 //!
 //! | what fails | what a request sees |
 //! |---|---|
-//! | the backend is down, slow or full | its rule's choice: through, or 503; never a new error type, never longer than the backend's time-out |
+//! | the backend is down, slow or full | its rule's choice: through, or 503; never a new error type, never longer than the backend's time-out for each rule that it asks |
 //! | a reply is lost | the same; the call is not repeated, so at worst one request too many is counted |
 //! | a client disconnects | the request is dropped where it is; nothing is left that someone must clear |
 //! | a setting cannot work | nothing: the constructor refuses it and says what to write instead |

@@ -103,7 +103,7 @@ impl<R> RateLimitLayer<R> {
     ///
     /// It asks this rule alone, not those that it [asks too](RateLimitRule::with_and). The layer's own
     /// settings, such as [`with_key_secret`](Self::with_key_secret), come first: it does not see later
-    /// ones.
+    /// ones. Give it a clone of a rule that the layer has: another one is not looked at for mistakes.
     #[must_use]
     pub fn limiter(&self, rule: &RateLimitRule) -> RateLimiter {
         RateLimiter::of(Arc::clone(&self.shared.engine), rule.clone())
@@ -111,7 +111,9 @@ impl<R> RateLimitLayer<R> {
 
     /// Says what would become of a request now, and why; takes nothing.
     ///
-    /// It costs one round trip for each rule that applies.
+    /// It sees what the layer would: where an outer middleware puts a user, a plan or a
+    /// [`PeerAddr`](crate::policy::PeerAddr) into the extensions, put them into this request too. Every
+    /// rule that applies is explained, those after a denial as well, and costs one round trip.
     pub async fn explain(&self, request: &http::request::Parts) -> Explanation {
         self.shared.explain(request).await
     }

@@ -99,7 +99,8 @@
 //! The rule decides: requests go through uncounted ([`Outage::Allow`], the default), get 503
 //! ([`Outage::Deny`]), or are counted in the process against a share of each limit
 //! ([`Outage::Local`]). A time-out counts as away, and the call is not repeated: at worst one request
-//! too many is counted.
+//! too many is counted. Responses then have no `RateLimit` headers, since nobody knows where the
+//! limits stand.
 //!
 //! The layer adds a [`Breaker`](crate::backend::Breaker) and no time-out: `RedisBackend` has its own;
 //! wrap a backend that may hang in a [`Timeout`](crate::backend::Timeout).

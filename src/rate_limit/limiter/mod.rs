@@ -28,8 +28,10 @@ use crate::{
 /// hand on what the layer counts. Cheap to clone.
 ///
 /// A subject is what the rule's extractor reads out of a request, for example the key that
-/// `header("x-api-key")` finds; see [`SubjectId`] for all of them. Every method is one
-/// round trip.
+/// `header("x-api-key")` finds; see [`SubjectId`] for all of them. A value of another type is another
+/// subject and no error: where the rule's is an address, `reset("192.0.2.7")` resets nobody, and
+/// `reset(ClientAddr(ip))` whom it says. A rule that no request is asked by needs an extractor all the
+/// same; it is never run. Every method is one round trip.
 ///
 /// ```
 /// use tower_stash::{
@@ -56,7 +58,9 @@ use crate::{
 /// ```
 ///
 /// It knows no request, so what the rule says of requests (what they cost, which it skips, how large a
-/// limit is for them) is not asked; for the last there is [`with_limit`](Self::with_limit).
+/// limit is for them) is not asked; for the last there is [`with_limit`](Self::with_limit). So where a
+/// limit goes by plan, [`peek`](Self::peek) compares with the largest unless it is told: it may say that
+/// 595 of 600 are left to somebody whose plan has 10.
 ///
 /// Of a layer's rule, [`RateLimitLayer::limiter`](super::RateLimitLayer::limiter) makes the one that
 /// shares what the layer knows; another one on the same backend shares what is counted.
@@ -94,8 +98,8 @@ impl RateLimiter {
         self
     }
 
-    /// The same, with this size of a [dynamic limit](RateLimitRule::with_dynamic_limit), which without
-    /// a request is at its most.
+    /// The same, with this size of a limit: for a [dynamic one](RateLimitRule::with_dynamic_limit), the
+    /// size that the subject's plan has. Without it, the quota that the rule was made with holds.
     ///
     /// # Errors
     ///
@@ -213,7 +217,8 @@ impl RateLimiter {
 
     /// Gives one of the subject's limits another size for this long, at most 366 days; 0 admits nothing.
     ///
-    /// It goes before a size that a [dynamic limit](RateLimitRule::with_dynamic_limit) says.
+    /// It goes before a size that a [dynamic limit](RateLimitRule::with_dynamic_limit) says, and may be
+    /// larger than the quota that the rule was made with.
     ///
     /// # Errors
     ///

@@ -113,6 +113,28 @@ impl RateLimitRule {
     }
 
     /// A request costs what this says; see [`with_fixed_cost`](Self::with_fixed_cost).
+    ///
+    /// By the size of an upload, for example. A body that is sent in chunks does not say its size
+    /// beforehand; here it never fits, so that nobody goes round the limit that way:
+    ///
+    /// ```
+    /// use http::{header::CONTENT_LENGTH, request::Parts};
+    /// use tower_stash::{
+    ///     policy::{KeyExtractor as _, header},
+    ///     rate_limit::{MINUTE, Quota, RateLimitRule},
+    /// };
+    ///
+    /// fn body_bytes(request: &Parts) -> u64 {
+    ///     let length = request.headers.get(CONTENT_LENGTH);
+    ///     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    ///     length.unwrap_or(u64::MAX)
+    /// }
+    ///
+    /// let ten_megabytes = [("bytes", Quota::token_bucket(10_000_000, MINUTE))];
+    /// let upload = RateLimitRule::new("upload", header("x-api-key").or_reject(), ten_megabytes)?
+    ///     .with_cost(body_bytes);
+    /// # Ok::<(), tower_stash::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn with_cost(
         mut self,
@@ -166,7 +188,21 @@ impl RateLimitRule {
         self
     }
 
-    /// Requests of which this holds pass as if they had no rule: an allow list.
+    /// Requests of which this holds are not limited by this rule: an allow list, or health checks.
+    ///
+    /// Rules that it [asks too](Self::with_and) limit them all the same, unless they skip them as well.
+    ///
+    /// ```
+    /// use http::request::Parts;
+    /// use tower_stash::{
+    ///     policy::{KeyExtractor as _, peer_ip},
+    ///     rate_limit::{Quota, RateLimitRule},
+    /// };
+    ///
+    /// let rule = RateLimitRule::new("all", peer_ip().or_reject(), [("rate", Quota::per_second(50))])?
+    ///     .with_skip(|request: &Parts| request.uri.path() == "/health"); // a closure needs its type here
+    /// # Ok::<(), tower_stash::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn with_skip(mut self, condition: impl Condition) -> Self {
         self.check_condition(&condition);
@@ -199,8 +235,11 @@ impl RateLimitRule {
         self
     }
 
-    /// Puts a [`Permit`](super::Permit) into the extensions of every admitted request, with which the
-    /// handler can give back what it cost.
+    /// Puts a [`Permit`](super::Permit) into the extensions of every request that is counted, with which
+    /// the handler can give back what it cost.
+    ///
+    /// One that goes through uncounted, as in an outage, has none: handlers take an
+    /// `Option<Extension<Permit>>`.
     #[must_use]
     pub fn with_permit(mut self) -> Self {
         self.shape_mut().gives_permit = true;
@@ -209,18 +248,18 @@ impl RateLimitRule {
 
     /// Bans a subject that is denied too often: until the ban is over, everything is denied.
     ///
-    /// Denials of all instances count, in the call that denies. A ban is told as
-    /// `abnormal-usage-detected`, and [`RateLimiter`](super::RateLimiter) imposes and lifts it by hand.
+    /// Denials of all instances count, in the call that denies; what was admitted does not. So with five
+    /// calls and `Ban::after(1)` the sixth bans. A ban is told as `abnormal-usage-detected`, and
+    /// [`RateLimiter`](super::RateLimiter) imposes and lifts it by hand.
     ///
     /// ```
     /// use tower_stash::{
     ///     policy::{KeyExtractor as _, peer_ip},
-    ///     rate_limit::{Ban, Quota, RateLimitRule},
+    ///     rate_limit::{Ban, MINUTE, Quota, RateLimitRule},
     /// };
     ///
-    /// let minute = std::time::Duration::from_secs(60);
     /// let login = RateLimitRule::new("login", peer_ip().or_reject(), [("burst", Quota::per_minute(5))])?
-    ///     .with_ban(Ban::after(20).within(minute).lasting(15 * minute));
+    ///     .with_ban(Ban::after(20).within(MINUTE).lasting(15 * MINUTE));
     /// # Ok::<(), tower_stash::ConfigError>(())
     /// ```
     #[must_use]
@@ -345,8 +384,26 @@ impl RateLimitRule {
 
     /// Asks another rule too, of another subject: by address and by user, for example.
     ///
-    /// Rules are asked in this order, one round trip each. The first that denies answers, and what
-    /// was taken from those before it is given back; if that call is lost, it stays counted.
+    /// Rules are asked in this order, one round trip each, so in an outage a request may wait for a
+    /// time-out each. The first that denies answers, and what was taken from those before it is given
+    /// back; if that call is lost, it stays counted. Each rule skips and lets through for itself only:
+    ///
+    /// ```
+    /// use http::request::Parts;
+    /// use tower_stash::{
+    ///     policy::{KeyExtractor as _, extension, peer_ip},
+    ///     rate_limit::{Quota, RateLimitRule},
+    /// };
+    ///
+    /// // By account, which an authentication further out has put in; who has none by address.
+    /// type Account = u64;
+    /// let is_known = |request: &Parts| request.extensions.get::<Account>().is_some();
+    /// let others = RateLimitRule::new("others", peer_ip().or_reject(), [("rate", Quota::per_minute(20))])?
+    ///     .with_skip(is_known);
+    /// let api = RateLimitRule::new("api", extension::<Account>().or_skip(), [("rate", Quota::per_minute(100))])?
+    ///     .with_and(others);
+    /// # Ok::<(), tower_stash::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn with_and(mut self, other: Self) -> Self {
         let later = other.shape.and.clone();
