@@ -5,12 +5,12 @@
 //! REDIS_URL=redis://127.0.0.1:6379 cargo run --example rate_limit_axum --features full
 //! ```
 
-use std::{env, error::Error, net::SocketAddr, time::Duration};
+use std::{env, error::Error, net::SocketAddr};
 
 use axum::{
     Extension, Form, Json, Router,
     extract::{Path, Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, request::Parts},
+    http::{HeaderMap, HeaderValue, Method, StatusCode},
     middleware::{self, Next},
     response::Response,
     routing::{get, post},
@@ -21,7 +21,7 @@ use tower_stash::{
     ConfigError,
     backend::{AnyBackend, BackendError, MemoryBackend, RedisBackend},
     policy::{KeyExtractor as _, Routes, extension, peer_ip},
-    rate_limit::{Ban, Outage, Permit, Quota, RateLimitLayer, RateLimitRule, RateLimiter},
+    rate_limit::{Ban, MINUTE, Outage, Permit, Quota, RateLimitLayer, RateLimitRule, RateLimiter},
 };
 
 #[tokio::main]
@@ -63,14 +63,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// Five wrong passwords in a minute, fifty in a day; who keeps trying is banned. A right one is free.
 fn login_rule() -> Result<RateLimitRule, ConfigError> {
-    let minute = Duration::from_secs(60);
     let quotas = [
         ("burst", Quota::per_minute(5)),
         ("daily", Quota::per_day(50)),
     ];
     let rule = RateLimitRule::new("login", peer_ip().or_reject(), quotas)?
         .with_count_if(|response| response.status == StatusCode::UNAUTHORIZED)
-        .with_ban(Ban::after(20).within(10 * minute).lasting(15 * minute))
+        .with_ban(Ban::after(20).within(10 * MINUTE).lasting(15 * MINUTE))
         .with_outage(Outage::Deny);
     Ok(rule)
 }
@@ -84,7 +83,7 @@ fn api_rule() -> Result<RateLimitRule, ConfigError> {
             Some(Plan::Team) => Some(600),
             Some(Plan::Unlimited) => None,
         })
-        .with_cost(|request: &Parts| if request.method == Method::GET { 1 } else { 5 })
+        .with_cost(|request| if request.method == Method::GET { 1 } else { 5 })
         .with_permit()
         .with_outage(Outage::Local { instances: 2 });
     Ok(rule)
@@ -148,15 +147,17 @@ async fn search(permit: Option<Extension<Permit>>) -> &'static str {
     "the same as for everybody\n"
 }
 
-/// Where an account stands; takes nothing.
+/// What an account has used; takes nothing. It says nothing of what is left, which depends on the plan:
+/// for that there is `RateLimiter::with_limit`.
 async fn account(
     State(accounts): State<RateLimiter>,
     Path(account): Path<Account>,
 ) -> Result<Json<Value>, Unavailable> {
     let check = accounts.peek(account).await?;
-    let limits = check.limits.iter().map(
-        |limit| json!({ "limit": *limit.name, "of": limit.limit, "remaining": limit.remaining }),
-    );
+    let limits = check
+        .limits
+        .iter()
+        .map(|limit| json!({ "limit": *limit.name, "used": limit.limit - limit.remaining }));
     Ok(Json(limits.collect()))
 }
 
@@ -201,7 +202,7 @@ fn tell_what_to_try(address: SocketAddr) {
     println!(
         "  curl -i http://{address}/api/search -H 'x-api-key: key-of-ada'          # given back"
     );
-    println!("  curl http://{address}/admin/accounts/ada                 # what is left");
+    println!("  curl http://{address}/admin/accounts/ada                 # what is used");
     println!("  curl -X DELETE http://{address}/admin/accounts/ada       # forgive\n");
     println!("Ctrl-C stops it.");
 }
