@@ -107,6 +107,8 @@ impl KeyExtractor for Cookie {
 
 /// What an outer middleware put into the request's extensions, such as the user it authenticated.
 ///
+/// A number, text, or a type of yours that implements [`KeyPart`].
+///
 /// In a program the same subject is that value: `SubjectId::from(user_id)`.
 #[must_use]
 pub fn extension<T: KeyPart + Send + Sync + 'static>() -> impl KeyExtractor + Clone + fmt::Debug {
