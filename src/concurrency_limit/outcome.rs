@@ -1,7 +1,6 @@
 //! What became of a request, for metrics and events.
 
 use super::ConcurrencyLimitRule;
-use crate::observe::{self, LayerName};
 
 /// What a layer decided about a request that has a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +14,7 @@ pub(super) enum Outcome {
 impl Outcome {
     /// Counts the outcome under its rule.
     pub(super) fn record(self, rule: &ConcurrencyLimitRule) {
-        let name = rule.shared_name();
-        observe::record_decision(LayerName::ConcurrencyLimit, name, self.as_str());
+        rule.decisions().record(self.as_str());
     }
 
     const fn as_str(self) -> &'static str {

@@ -7,6 +7,7 @@ use http::request::Parts;
 use crate::{
     backend::SlotLimit,
     error::ConfigError,
+    observe::{Decisions, LayerName},
     policy::{Policy, Subject},
     rule_name::check_name,
 };
@@ -33,6 +34,7 @@ pub struct ConcurrencyLimitRule {
 #[derive(Clone)]
 struct Shape {
     name: Arc<str>,
+    decisions: Arc<Decisions>,
     subject: Subject,
     limit: SlotLimit,
     outage: Outage,
@@ -70,9 +72,11 @@ impl ConcurrencyLimitRule {
         subject
             .check()
             .map_err(|error| ConfigError::new(format!("rule {name:?}: {error}")))?;
+        let shared_name: Arc<str> = name.into();
         Ok(Self {
             shape: Arc::new(Shape {
-                name: name.into(),
+                decisions: Arc::new(Decisions::new(LayerName::ConcurrencyLimit, &shared_name)),
+                name: shared_name,
                 subject,
                 limit: slot_limit(name, limit, Self::DEFAULT_LEASE)?,
                 outage: Outage::default(),
@@ -111,6 +115,10 @@ impl ConcurrencyLimitRule {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.shape.name
+    }
+
+    pub(super) fn decisions(&self) -> &Decisions {
+        &self.shape.decisions
     }
 
     pub(super) fn shared_name(&self) -> &Arc<str> {

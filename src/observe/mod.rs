@@ -34,12 +34,13 @@
 //! seconds from each place. And one, only once, where proxies forward requests and none is trusted,
 //! and where a rule counts one request twice.
 mod call_meter;
+#[cfg(feature = "rate-limit")]
+mod decisions;
 mod warn_site;
 
-#[cfg(feature = "rate-limit")]
-use std::sync::Arc;
-
 pub(crate) use self::call_meter::CallMeter;
+#[cfg(feature = "rate-limit")]
+pub(crate) use self::decisions::Decisions;
 pub(crate) use self::warn_site::{WarnOnce, WarnSite};
 
 /// Every metric that this crate emits.
@@ -109,38 +110,12 @@ impl LayerName {
     }
 }
 
-/// Tells what a layer decided on a request; `outcome` is one of the layer's closed list.
-#[cfg(feature = "rate-limit")]
-#[cfg_attr(
-    not(any(feature = "metrics", feature = "tracing")),
-    expect(unused_variables, reason = "nobody listens")
-)]
-pub(crate) fn record_decision(layer: LayerName, rule: &Arc<str>, outcome: &'static str) {
-    #[cfg(feature = "metrics")]
-    metrics::counter!(
-        REQUESTS.name,
-        "layer" => layer.as_str(),
-        "rule" => Arc::clone(rule),
-        "outcome" => outcome
-    )
-    .increment(1);
-
-    // A target is part of an event's static description, hence an event for each.
-    #[cfg(feature = "tracing")]
-    match layer {
-        LayerName::RateLimit => tracing::debug!(target: "tower_stash::rate_limit", %rule, outcome),
-        LayerName::ConcurrencyLimit => {
-            tracing::debug!(target: "tower_stash::concurrency_limit", %rule, outcome);
-        }
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use std::{
         collections::BTreeSet,
         io,
-        sync::{Mutex, PoisonError},
+        sync::{Arc, Mutex, PoisonError},
     };
 
     use metrics_util::{
@@ -156,6 +131,10 @@ pub(crate) mod tests {
     use crate::testing::{Fault, FaultBackend};
 
     const LAYERS: [LayerName; 2] = [LayerName::RateLimit, LayerName::ConcurrencyLimit];
+
+    fn record(layer: LayerName, rule: &str, outcome: &'static str) {
+        Decisions::new(layer, &rule.into()).record(outcome);
+    }
 
     /// A metric as it was emitted: kind, name, labels in order, value.
     pub(crate) type Emitted = (MetricKind, String, Vec<(String, String)>, DebugValue);
@@ -235,7 +214,7 @@ pub(crate) mod tests {
     fn the_table_lists_exactly_what_is_emitted() {
         let emitted = emitted(async {
             for layer in LAYERS {
-                record_decision(layer, &"login".into(), "allowed");
+                record(layer, "login", "allowed");
             }
             let faulty = FaultBackend::new(Stub::default());
             let backend = Metered::new(faulty.clone(), "memory");
@@ -310,9 +289,9 @@ pub(crate) mod tests {
     #[test]
     fn each_decision_counts_one_under_its_layer_rule_and_outcome() {
         let mut emitted = emitted(async {
-            record_decision(LayerName::RateLimit, &"login".into(), "denied");
-            record_decision(LayerName::RateLimit, &"login".into(), "denied");
-            record_decision(LayerName::RateLimit, &"pages".into(), "allowed");
+            record(LayerName::RateLimit, "login", "denied");
+            record(LayerName::RateLimit, "login", "denied");
+            record(LayerName::RateLimit, "pages", "allowed");
         });
         emitted.sort_by(|a, b| a.2.cmp(&b.2));
         let counted = |layer: &str, rule: &str, outcome: &str, count| {
@@ -335,7 +314,7 @@ pub(crate) mod tests {
     fn each_decision_is_one_debug_event_with_the_layer_as_target() {
         let log = logged(async {
             for layer in LAYERS {
-                record_decision(layer, &"login".into(), "denied");
+                record(layer, "login", "denied");
             }
         });
         let lines = LAYERS.map(|layer| {

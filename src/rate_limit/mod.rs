@@ -90,9 +90,9 @@
 //!
 //! # What it costs
 //!
-//! A request without a rule allocates nothing. Over memory an admitted one allocates five times, one
-//! of them for the feature `metrics`, however many limits its rule has, besides what the headers of the
-//! response need; a denied one 15 times, its answer included.
+//! A request without a rule allocates nothing. Over memory an admitted one allocates four times,
+//! however many limits its rule has, besides what the headers of the response need; a denied one 15
+//! times, its answer included.
 //!
 //! # When the backend is away
 //!

@@ -1,7 +1,6 @@
 //! What became of a request, for metrics and events.
 
 use super::RateLimitRule;
-use crate::observe::{self, LayerName};
 
 /// What a layer decided about a request that has a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +18,7 @@ pub(super) enum Outcome {
 impl Outcome {
     /// Counts the outcome under its rule.
     pub(super) fn record(self, rule: &RateLimitRule) {
-        observe::record_decision(LayerName::RateLimit, rule.shared_name(), self.as_str());
+        rule.decisions().record(self.as_str());
     }
 
     const fn as_str(self) -> &'static str {

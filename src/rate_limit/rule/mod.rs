@@ -23,6 +23,7 @@ use super::twice::Looks;
 use crate::{
     backend::{Ban, Quota, Strikes},
     error::ConfigError,
+    observe::{Decisions, LayerName},
     policy::{Condition, Policy, Subject},
     rule_name::check_name,
 };
@@ -74,9 +75,11 @@ impl RateLimitRule {
         check_name("rule", name)?;
         let limits = Limits::new(name, quotas)?;
         subject.check().map_err(|error| mistake(name, error))?;
+        let name: Arc<str> = name.into();
         Ok(Self {
             shape: Arc::new(Shape {
-                name: name.into(),
+                decisions: Arc::new(Decisions::new(LayerName::RateLimit, &name)),
+                name,
                 subject,
                 limits,
                 cost: Cost::Fixed(1),

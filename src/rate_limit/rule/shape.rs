@@ -8,6 +8,7 @@ use super::{Outage, RateLimitRule, Sharing, limits::Limits, mistake};
 use crate::{
     backend::Strikes,
     error::ConfigError,
+    observe::Decisions,
     policy::{Condition, Subject},
     rate_limit::twice::Looks,
 };
@@ -16,6 +17,7 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Shape {
     pub(super) name: Arc<str>,
+    pub(super) decisions: Arc<Decisions>,
     pub(super) subject: Subject,
     pub(super) limits: Limits,
     pub(super) cost: Cost,
@@ -47,6 +49,10 @@ pub(in crate::rate_limit) type CountIf = dyn Fn(&response::Parts) -> bool + Send
 impl RateLimitRule {
     pub(in crate::rate_limit) fn shared_name(&self) -> &Arc<str> {
         &self.shape.name
+    }
+
+    pub(in crate::rate_limit) fn decisions(&self) -> &Decisions {
+        &self.shape.decisions
     }
 
     /// The rule itself and those that are asked after it.
