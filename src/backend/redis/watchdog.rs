@@ -281,10 +281,10 @@ async fn load_scripts(client: Client, server: Server, command_timeout: Duration)
         cluster_node: client.is_clustered().then_some(server),
         ..Options::default()
     };
-    let common = acquire::common_scripts();
+    let known = acquire::known_scripts();
     for script in script::ALL
         .into_iter()
-        .chain(common.iter().map(Deref::deref))
+        .chain(known.iter().map(Deref::deref))
     {
         let command = CustomCommand::new_static("SCRIPT", 0, false);
         let args: Vec<Value> = vec!["LOAD".into(), script.body()];

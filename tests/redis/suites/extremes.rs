@@ -50,7 +50,7 @@ fn widest() -> Vec<Quota> {
     vec![
         Quota::fixed(most, YEAR),
         Quota::fixed(most, YEAR).with_weight(u32::MAX),
-        Quota::fixed_aligned(most, YEAR).with_offset(YEAR - Duration::from_millis(1)),
+        Quota::fixed_aligned(most, YEAR).with_offset(YEAR.saturating_sub(Duration::from_millis(1))),
         Quota::counter(exact / millis, YEAR),
         Quota::counter(most, Duration::from_millis(2)),
         Quota::buckets(u32::MAX.into(), YEAR, 100),
@@ -126,7 +126,7 @@ async fn a_clock_that_steps_back_is_met_as_in_memory(servers: &Servers) -> Resul
     let edges = [MILLISECOND, HALF_HOUR, 2 * HALF_HOUR];
     let steps = edges.into_iter().flat_map(|edge| {
         let beside = [Duration::from_micros(1), MILLISECOND];
-        let before = beside.map(|less| edge - less);
+        let before = beside.map(|less| edge.saturating_sub(less));
         before
             .into_iter()
             .chain([edge])

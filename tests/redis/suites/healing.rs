@@ -309,7 +309,9 @@ async fn a_dropped_subscribe_leaves_no_connection(_: &Servers) -> Result<()> {
 async fn thousands_subscribe_at_once(_: &Servers) -> Result<()> {
     const CHANNELS: usize = 5_000;
     let server = Server::start().await?;
-    let backend = connect(server.url().into()).await?;
+    let backend = connect(server.url().into())
+        .await?
+        .with_command_timeout(Duration::from_secs(5));
     let channel = |number: usize| key(&format!("channel {number}"));
     let first = backend.subscribe(&key("first")).await?;
     let mut joining = JoinSet::new();

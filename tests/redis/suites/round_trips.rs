@@ -78,6 +78,8 @@ async fn every_call_is_one_command(_: &Servers) -> Result<()> {
     let subject = key("subject");
     for count in 1..=8 {
         let request = Acquire::new(subject.clone(), limits(count));
+        // A sequence of algorithms that was never asked for is a script that the server does not know.
+        backend.acquire(&request).await?;
         let sent = commands(&server, async {
             backend.acquire(&request).await?;
             Ok(())

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 
-pub(super) use self::source::{common_scripts, script};
+pub(super) use self::source::{known_scripts, script};
 use super::reply::unexpected;
 use crate::{
     backend::{Acquire, Algorithm, Decision, LimitState, Result, Retry, Take},

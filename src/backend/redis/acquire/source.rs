@@ -18,10 +18,13 @@ pub(in crate::backend::redis) fn script(request: &Acquire) -> Arc<Script> {
     Shape::new(kinds, request.strikes.is_some(), request.resizable).script()
 }
 
-/// The scripts for a limit alone, which most rules need.
-pub(in crate::backend::redis) fn common_scripts() -> Vec<Arc<Script>> {
-    let alone = |kind| Shape::new([kind].into_iter(), false, false).script();
-    Kind::ALL.map(alone).into()
+/// The scripts that were called so far, and those for a limit alone, which most rules need.
+pub(in crate::backend::redis) fn known_scripts() -> Vec<Arc<Script>> {
+    for kind in Kind::ALL {
+        Shape::new([kind].into_iter(), false, false).script();
+    }
+    let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
+    known.values().map(Arc::clone).collect()
 }
 
 /// What makes two calls the same script.

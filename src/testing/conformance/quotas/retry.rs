@@ -94,7 +94,11 @@ async fn a_limit_has_more_left_after_its_reset_and_not_before<F: Fixture<Backend
         scene.acquire(&request.clone().with_take(Take::UpTo)).await;
         let seen = scene.look(&request).await;
         let before = first(&seen).remaining;
-        let reset = first(&seen).reset.expect("a reset, since some is taken");
+        let Some(reset) = first(&seen).reset else {
+            // The window is over: this machine was busy with something else.
+            assert_eq!(before, 4, "{name}: a reset, since some is taken");
+            continue;
+        };
         let due = seen.now + reset;
         scene.pass(reset.saturating_sub(MILLISECOND)).await;
         loop {
