@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    backend::{Decision, Limit, LimitState, Retry},
+    backend::{Decision, Limit, LimitState, Quota, Retry},
     rate_limit::rule::applied,
 };
 
@@ -61,7 +61,7 @@ impl Lot {
             remaining: state.remaining.saturating_add(self.left),
             retry: match state.reset {
                 _ if cost <= state.remaining => Retry::Now,
-                Some(reset) if limit.quota().weighed(cost) <= state.limit => Retry::After(reset),
+                Some(reset) if can_fit(cost, &applied(limit, state)) => Retry::After(reset),
                 _ => Retry::Never,
             },
             ..*state
@@ -75,6 +75,10 @@ impl Lot {
     }
 }
 
+fn can_fit(cost: u64, quota: &Quota) -> bool {
+    quota.weighed(cost) <= quota.capacity()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -84,7 +88,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        backend::{Acquire, MemoryBackend, Quota, Quotas as _, Take},
+        backend::{Acquire, MemoryBackend, Quotas as _, Take},
         clock::Timestamp,
         key::{Key, KeyParts},
         testing::ManualClock,
@@ -132,8 +136,17 @@ mod tests {
             Just(Quota::token_bucket as fn(u64, Duration) -> Quota),
             Just(ten_buckets as fn(u64, Duration) -> Quota),
         ];
-        (kind, 2_u64..12, 1_u32..3)
-            .prop_map(|(kind, limit, weight)| kind(limit, MINUTE).with_weight(weight))
+        let any = (kind, 2_u64..12, 1_u32..3)
+            .prop_map(|(kind, limit, weight)| kind(limit, MINUTE).with_weight(weight));
+        // A bucket may hold more or less than it gains in a window.
+        let bucket = (1_u64..12, 1_u64..24).prop_flat_map(|(limit, burst)| {
+            let most = u32::try_from(burst).unwrap_or(u32::MAX);
+            (1..=most).prop_map(move |weight| {
+                let bucket = Quota::token_bucket(limit, MINUTE);
+                bucket.with_burst(burst).with_weight(weight)
+            })
+        });
+        prop_oneof![4 => any, 1 => bucket]
     }
 
     proptest! {
@@ -178,5 +191,17 @@ mod tests {
         let lot = Lot::new(asks.limits, told);
         assert_eq!(lot.denial(3).retry(), Retry::Never);
         assert_eq!(lot.denial(2).retry(), Retry::After(MINUTE));
+    }
+
+    #[test]
+    fn a_call_that_weighs_more_than_a_bucket_gains_in_a_window_fits_its_burst() {
+        let quota = Quota::token_bucket(10, MINUTE)
+            .with_burst(40)
+            .with_weight(20);
+        let asks = asks(&[quota]);
+        let all = asks.clone().with_cost(2).with_take(Take::UpTo);
+        let mut lot = Lot::new(Arc::clone(&asks.limits), decide(&backend(&asks, &[]), &all));
+        assert!(lot.spend(1).is_some() && lot.spend(1).is_some());
+        assert_eq!(lot.denial(1).retry(), Retry::After(2 * MINUTE));
     }
 }
