@@ -555,3 +555,20 @@ fn leases_are_of_some_instances_and_of_rules_without_a_ban() {
         assert!(refusal(rule).contains("leave out with_ban"));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_spent_from_is_kept_however_many_subjects_come_by() {
+    let backend = FaultBackend::new(MemoryBackend::new()).seen_as_remote();
+    let limiter = alone(&backend, Quota::fixed(1_000_000, 60 * MINUTE), 1);
+    for _ in 0..2 {
+        check(&limiter).await;
+    }
+    let others = 20_000;
+    for other in 0..others {
+        limiter.check(other.to_string(), 1).await;
+        if other % 100 == 0 {
+            assert!(check(&limiter).await.admitted);
+        }
+    }
+    assert_eq!(backend.calls(Op::Acquire), others + 2);
+}

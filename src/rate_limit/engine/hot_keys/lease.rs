@@ -34,10 +34,14 @@ impl Lease {
     }
 
     /// Keeps what is left of an earlier one, if its windows still last.
+    ///
+    /// All of it then ends with those. They may be others: what another instance resets begins anew.
     #[must_use]
     pub(super) fn with_rest_of(mut self, earlier: Option<Self>) -> Self {
-        if let Some(earlier) = earlier.filter(|earlier| earlier.lasts(self.received)) {
+        let is_left = |earlier: &Self| earlier.lot.left() > 0 && earlier.lasts(self.received);
+        if let Some(earlier) = earlier.filter(is_left) {
             self.lot.add(earlier.lot.left());
+            self.ends = self.ends.min(earlier.ends);
         }
         self
     }
@@ -156,6 +160,27 @@ mod tests {
         let late = sent + SECOND;
         assert!(next(late).with_rest_of(rest()).spend(3, late).is_none());
         assert!(next(late).with_rest_of(rest()).spend(1, late).is_some());
+    }
+
+    /// Another instance may have reset the subject, whose windows then begin anew.
+    #[test]
+    fn a_rest_is_not_spent_after_its_own_windows() {
+        let sent = monotonic_now();
+        let rest = lease(2, &[(0, SECOND)], sent, sent);
+        let soon = sent + SECOND / 2;
+        let next = lease(1, &[(0, 9 * SECOND)], soon, soon);
+        let mut next = next.with_rest_of(Some(rest));
+        assert!(next.spend(1, soon).is_some());
+        assert!(next.spend(1, sent + SECOND).is_none());
+    }
+
+    #[test]
+    fn a_rest_of_nothing_ends_nothing() {
+        let sent = monotonic_now();
+        let nothing = lease(0, &[(0, SECOND)], sent, sent);
+        let next = lease(1, &[(0, 9 * SECOND)], sent, sent);
+        let mut next = next.with_rest_of(Some(nothing));
+        assert!(next.spend(1, sent + SECOND).is_some());
     }
 
     #[test]
