@@ -7,7 +7,7 @@ use http::{Method, Request, Response};
 use proptest::prelude::*;
 use tower_stash::{
     policy::{KeyExtractor as _, Routes, header},
-    rate_limit::{Outage, Quota, RateLimitRule},
+    rate_limit::{Ban, MINUTE, Outage, Quota, RateLimitRule},
     respond::Rejection,
     testing::Fault,
 };
@@ -456,4 +456,28 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_says_nothing_to_a_twin_that_looks_for_other_sizes_or_no_bans() {
+    let store = Store::remote();
+    let plain = in_three_seconds(1);
+    let layer = store.layer(plain.clone());
+    let ban = Ban::after(2).within(MINUTE).lasting(MINUTE);
+    let [banning, resized] = [plain.clone().with_ban(ban), plain.clone().with_overrides()]
+        .map(|rule| layer.limiter(&rule));
+    let plain = layer.limiter(&plain);
+
+    let limit = resized.peek("ada").await.unwrap().limits[0].name.clone();
+    let (_, limit) = limit.split_once('.').unwrap();
+    resized.set_limit("ada", limit, 5, MINUTE).await.unwrap();
+    store.advance(MILLI).await;
+    assert!(plain.check("ada", 1).await.admitted);
+    assert!(!plain.check("ada", 1).await.admitted);
+    assert!(resized.check("ada", 1).await.admitted);
+
+    banning.ban("bob", MINUTE).await.unwrap();
+    store.advance(MILLI).await;
+    assert!(!banning.check("bob", 1).await.admitted);
+    assert!(plain.check("bob", 1).await.admitted);
 }

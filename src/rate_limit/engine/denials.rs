@@ -10,7 +10,7 @@ use hashlink::LruCache;
 
 use super::{Question, shards::Shards};
 use crate::{
-    backend::{Decision, Limit, Retry},
+    backend::{Decision, Limit, Retry, Strikes},
     clock::{Monotonic, monotonic_now},
     key::Key,
 };
@@ -33,6 +33,9 @@ struct Shard {
 struct Denial {
     /// With their sizes: another plan is another denial.
     limits: Arc<[Limit]>,
+    /// With what was looked for: a rule of the same limits may know no bans, or other sizes.
+    strikes: Option<Strikes>,
+    resizable: bool,
     /// What was asked for. A smaller cost may fit, a larger one has to wait longer.
     cost: u64,
     until: Monotonic,
@@ -107,6 +110,8 @@ impl Denials {
         }
         let denial = Denial {
             limits: Arc::clone(&question.acquire.limits),
+            strikes: question.acquire.strikes,
+            resizable: question.acquire.resizable,
             cost: question.acquire.cost,
             until: sent + stands_for.min(LONGEST),
             received: monotonic_now(),
@@ -130,8 +135,10 @@ impl Denials {
 
 impl Denial {
     fn answers(&self, question: &Question, now: Monotonic) -> bool {
-        let is_same = question.acquire.cost == self.cost || self.decision.banned.is_some();
-        now < self.until && is_same && self.limits == question.acquire.limits
+        let asked = &question.acquire;
+        let is_same_cost = asked.cost == self.cost || self.decision.banned.is_some();
+        let looks_for_the_same = asked.strikes == self.strikes && asked.resizable == self.resizable;
+        now < self.until && is_same_cost && looks_for_the_same && self.limits == asked.limits
     }
 
     /// The decision, with what is left of its waits.
@@ -142,7 +149,12 @@ impl Denial {
 
     /// Takes the place of what is over, and of what was known about the same question.
     fn join(self, denials: &mut Vec<Self>) {
-        let is_same = |other: &Self| other.cost == self.cost && other.limits == self.limits;
+        let is_same = |other: &Self| {
+            other.cost == self.cost
+                && other.strikes == self.strikes
+                && other.resizable == self.resizable
+                && other.limits == self.limits
+        };
         denials.retain(|other| self.received < other.until && !is_same(other));
         if denials.len() < MOST_OF_A_SUBJECT {
             denials.push(self);
