@@ -26,7 +26,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
     request::Parts,
 };
 use serde_json::{Map, Value, to_writer};
@@ -401,23 +401,24 @@ impl<B: From<Bytes> + Default> Respond<B> for DenialCode<ProblemDetails> {
     }
 }
 
-/// A response with this text; to HEAD, with none (RFC 9110 §9.3.2).
+/// A response with this text; to HEAD with none (RFC 9110 §9.3.2), but with its length: a server that
+/// sees an empty body may say 0, which the answer to GET is not (RFC 9110 §8.6).
 fn with_body<B: From<Bytes> + Default>(
     rejection: &Rejection,
     request: &Parts,
     content_type: &'static str,
     text: impl Into<Bytes>,
 ) -> Response<B> {
-    let body = if request.method == Method::HEAD {
-        B::default()
-    } else {
-        B::from(text.into())
-    };
-    let mut response = Response::new(body);
+    let text = text.into();
+    let length = HeaderValue::from(text.len());
+    let is_head = request.method == Method::HEAD;
+    let mut response = Response::new(if is_head { B::default() } else { B::from(text) });
     *response.status_mut() = rejection.status();
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if is_head {
+        headers.insert(CONTENT_LENGTH, length);
+    }
     response
 }
 

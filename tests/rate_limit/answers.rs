@@ -229,9 +229,13 @@ async fn head_is_answered_without_a_body() {
     let (layer, _) = layer(&[("minute", Quota::per_minute(1))]);
     let service = limited(&layer);
     get(&service).await;
-    let Ok(denied) = service.oneshot(request(Method::HEAD, "/")).await;
+    let head = service.clone().oneshot(request(Method::HEAD, "/"));
+    let Ok(denied) = head.await;
     assert_eq!(denied.status(), StatusCode::TOO_MANY_REQUESTS);
+    let length = denied.headers()["content-length"].clone();
     assert_eq!(text(denied).await, "");
+    let body = text(get(&service).await).await;
+    assert_eq!(length, body.len().to_string(), "RFC 9110 §8.6");
 }
 
 #[tokio::test]

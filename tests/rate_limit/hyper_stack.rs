@@ -19,7 +19,7 @@ use tower_stash::{
     rate_limit::{Quota, RateLimitLayer, RateLimitRule},
 };
 
-use crate::http_client::get;
+use crate::http_client::{get, send};
 
 async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(Response::new(Full::from("hello")))
@@ -60,5 +60,11 @@ async fn a_hyper_server_is_limited_by_the_peer_it_names() {
     assert_eq!(
         denied.header("ratelimit-policy"),
         Some("\"hyper.minute\";q=2;w=60")
+    );
+    let head = send(Request::head(format!("http://{server}/"))).await;
+    assert_eq!((head.status, &*head.body), (denied.status, ""));
+    assert_eq!(
+        head.header("content-length"),
+        denied.header("content-length")
     );
 }
