@@ -284,3 +284,16 @@ fn nothing_of_it_shows_a_subject() {
     let shown = format!("{limiter:?} {check:?}");
     assert!(!shown.contains("s3cret"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_dynamic_limit_is_never_larger_than_it_was_written() {
+    let store = Store::local();
+    let rule = rule("api", Quota::token_bucket(2, MINUTE).with_burst(3));
+    let limiter = store.limiter(rule);
+    let large = limiter.with_limit("minute", 100).unwrap();
+    assert_eq!(large.peek("ada").await.unwrap().limits[0].limit, 3);
+    let small = large.with_limit("minute", 1).unwrap();
+    assert_eq!(small.peek("ada").await.unwrap().limits[0].limit, 2);
+    let again = small.with_limit("minute", 2).unwrap();
+    assert_eq!(again.peek("ada").await.unwrap().limits[0].limit, 3);
+}

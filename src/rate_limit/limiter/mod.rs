@@ -99,13 +99,20 @@ impl RateLimiter {
     }
 
     /// The same, with this size of a limit: for a [dynamic one](RateLimitRule::with_dynamic_limit), the
-    /// size that the subject's plan has. Without it, the quota that the rule was made with holds.
+    /// size that the subject's plan has. Without it, the quota that the rule was made with holds,
+    /// which is also the most it can be.
     ///
     /// # Errors
     ///
     /// The rule has no limit of this name.
     pub fn with_limit(mut self, limit: &str, size: u64) -> Result<Self, ConfigError> {
-        self.limits = self.limits.resized(self.rule.name(), limit, size)?;
+        let rule = self.rule.name();
+        let Some(written) = self.rule.limits().all().find(rule, limit) else {
+            return Err(ConfigError::new(format!(
+                "rule {rule:?} has no limit {limit:?}; write the name of one of its quotas"
+            )));
+        };
+        self.limits = self.limits.resized(&written, size);
         Ok(self)
     }
 

@@ -87,7 +87,7 @@ impl Limits {
             .zip(&self.sizes)
             .filter_map(|((name, limit), size)| {
                 let limit = match size {
-                    Some(size) => limit.resized(size(request)?.min(limit.quota().limit())),
+                    Some(size) => sized(limit, size(request)?),
                     None => *limit,
                 };
                 Some((Arc::clone(name), limit))
@@ -142,36 +142,30 @@ impl NamedLimits {
         Some(*limit)
     }
 
-    /// The same, but for the size of one limit of the rule with this name.
-    pub(in crate::rate_limit) fn resized(
-        &self,
-        rule: &str,
-        name: &str,
-        size: u64,
-    ) -> Result<Self, ConfigError> {
-        let full_name = format!("{rule}.{name}");
-        if !self.names.iter().any(|name| **name == *full_name) {
-            return Err(ConfigError::new(format!(
-                "rule {rule:?} has no limit {name:?}; write the name of one of its quotas"
-            )));
-        }
-        let resize = |(name, limit): (&Arc<str>, &Limit)| {
-            if **name == *full_name {
-                limit.resized(size)
+    /// The same, but for one limit, which has this size instead of the one that it was written with.
+    pub(in crate::rate_limit) fn resized(&self, written: &Limit, size: u64) -> Self {
+        let resize = |limit: &Limit| {
+            if limit.id == written.id {
+                sized(written, size)
             } else {
                 *limit
             }
         };
-        Ok(Self {
+        Self {
             names: Arc::clone(&self.names),
-            limits: self.iter().map(resize).collect(),
+            limits: self.limits.iter().map(resize).collect(),
             policy_header: None,
-        })
+        }
     }
 
     pub(in crate::rate_limit) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Limit)> + Clone {
         self.names.iter().zip(&*self.limits)
     }
+}
+
+/// A dynamic limit in this size: at most the one that it was written with.
+fn sized(written: &Limit, size: u64) -> Limit {
+    written.resized(size.min(written.quota().limit()))
 }
 
 /// What a limit admits in the size that the backend applied.
