@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Method, request::Parts};
 use tower_stash::{
     policy::{KeyExtractor as _, Routes, header},
-    rate_limit::{Finding, Quota, RateLimitLayer, RateLimitRule},
+    rate_limit::{Ban, Finding, MINUTE, Quota, RateLimitLayer, RateLimitRule},
 };
 
 use crate::{
@@ -151,4 +151,18 @@ async fn it_names_nobody() {
     let explanation = layer.explain(&request).await;
     let shown = format!("{explanation} {explanation:?}");
     assert!(!shown.contains("s3cret"), "{shown}");
+}
+
+#[tokio::test]
+async fn what_costs_nothing_is_admitted_even_from_who_is_banned() {
+    let store = Store::local();
+    let ban = Ban::after(1).within(MINUTE).lasting(MINUTE);
+    let free = rule("api", Quota::per_minute(1))
+        .with_ban(ban)
+        .with_fixed_cost(0);
+    let layer = store.layer(free.clone());
+    layer.limiter(&free).ban("ada", MINUTE).await.unwrap();
+    assert_eq!(App::behind(&layer).status("ada").await, 200);
+    let text = said(&layer, keyed("ada")).await;
+    assert!(text.starts_with("rule api: admits it, for 0"), "{text}");
 }

@@ -96,10 +96,11 @@ impl Finding {
         };
         let cost = question.acquire.cost;
         let fits = check.limits.iter().all(|limit| cost <= limit.remaining);
+        let is_free = cost == 0;
         Self::Limited {
             key: question.acquire.subject.as_str().to_owned(),
             cost,
-            admitted: fits && check.banned.is_none() && remembered.is_none(),
+            admitted: is_free || fits && check.banned.is_none() && remembered.is_none(),
             check,
             remembered,
         }
