@@ -61,12 +61,14 @@ pub(crate) fn trailers_only<B: Default>(
     response
 }
 
-/// Tells a client that retries when to: after this long, or, with `None`, not at all (gRFC A6).
+/// Tells a client that retries when to: after this long, or, with `None`, not at all.
+///
+/// The value is a signed number of 32 bits (gRFC A6, "Pushback"), up to 24 days; what does not fit is
+/// as good as never to a client.
 pub(crate) fn push_back(headers: &mut HeaderMap, wait: Option<Duration>) {
-    let millis = wait.map_or(-1, |wait| {
-        i64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
-    });
-    headers.insert(GRPC_RETRY_PUSHBACK, HeaderValue::from(millis));
+    let millis = wait.map(|wait| wait.as_nanos().div_ceil(1_000_000));
+    let millis = millis.and_then(|millis| i32::try_from(millis).ok());
+    headers.insert(GRPC_RETRY_PUSHBACK, HeaderValue::from(millis.unwrap_or(-1)));
 }
 
 /// The encoding of `grpc-message` (gRPC over HTTP/2, "Percent-Encoded"): printable ASCII stands for itself, `%` and all else are `%XX`.
@@ -120,6 +122,16 @@ mod tests {
         push_back(&mut headers, Some(Duration::from_micros(1_001)));
         assert_eq!(headers[GRPC_RETRY_PUSHBACK], "2");
         push_back(&mut headers, None);
+        assert_eq!(headers[GRPC_RETRY_PUSHBACK], "-1");
+    }
+
+    #[test]
+    fn a_wait_that_push_back_cannot_hold_is_told_as_never() {
+        let mut headers = HeaderMap::new();
+        let longest = Duration::from_millis(2_147_483_647);
+        push_back(&mut headers, Some(longest));
+        assert_eq!(headers[GRPC_RETRY_PUSHBACK], "2147483647");
+        push_back(&mut headers, Some(longest + Duration::from_nanos(1)));
         assert_eq!(headers[GRPC_RETRY_PUSHBACK], "-1");
     }
 }

@@ -142,9 +142,11 @@ where
         let mut permitted = Vec::new();
         for answer in answers.iter() {
             let rule = &answer.question.rule;
-            let taken = match answer.taken(&self.engine) {
-                Some(taken) if rule.gives_back() => Arc::new(taken),
-                _ => continue,
+            if !rule.gives_back() {
+                continue;
+            }
+            let Some(taken) = answer.taken(&self.engine).map(Arc::new) else {
+                continue;
             };
             if let Some(count_if) = rule.count_if() {
                 reserved.push((Arc::clone(count_if), Arc::clone(&taken)));
@@ -187,7 +189,7 @@ impl Admitted {
                 taken.give_back();
             }
         }
-        self.teller.tell(&mut head.headers, self.answers.iter());
+        self.teller.tell_around(&mut head, self.answers.iter());
         Response::from_parts(head, body)
     }
 }

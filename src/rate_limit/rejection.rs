@@ -1,6 +1,6 @@
 //! What a rejected request is told.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::StatusCode;
 
@@ -21,24 +21,20 @@ pub(super) fn denied(rule: &RateLimitRule, names: &[Arc<str>], decision: &Decisi
     )
     .with_type("https://iana.org/assignments/http-problem-types#quota-exceeded")
     .with_violated_policies(violated(names, decision));
-    match decision.retry() {
-        Retry::After(wait) => rejection.with_retry_after(wait),
-        Retry::Never => rejection.permanent(),
-        Retry::Now => rejection,
-    }
+    with_retry(rejection, decision.retry())
 }
 
-/// The subject was denied so often that it is banned for this much longer: `abnormal-usage-detected`
-/// of draft-ietf-httpapi-ratelimit-headers-11 §5.3.
-pub(super) fn banned(rule: &RateLimitRule, left: Duration) -> Rejection {
-    rejection(
+/// The subject was denied so often that it is banned: `abnormal-usage-detected` of
+/// draft-ietf-httpapi-ratelimit-headers-11 §5.3. The limits may deny for longer than the ban lasts.
+pub(super) fn banned(rule: &RateLimitRule, decision: &Decision) -> Rejection {
+    let rejection = rejection(
         rule,
         StatusCode::TOO_MANY_REQUESTS,
         GrpcCode::RESOURCE_EXHAUSTED,
         "Request not satisfied due to detection of abnormal request pattern",
     )
-    .with_type("https://iana.org/assignments/http-problem-types#abnormal-usage-detected")
-    .with_retry_after(left)
+    .with_type("https://iana.org/assignments/http-problem-types#abnormal-usage-detected");
+    with_retry(rejection, decision.retry())
 }
 
 /// The request is on the rule's deny list.
@@ -61,6 +57,20 @@ pub(super) fn missing_key(rule: &RateLimitRule) -> Rejection {
     Rejection::missing_key(LayerName::RateLimit.as_str(), rule.shared_name())
 }
 
+/// Whether a layer like this one denied a request, because of its limits.
+pub(super) fn is_of_limits(rejection: &Rejection) -> bool {
+    rejection.layer() == LayerName::RateLimit.as_str()
+        && rejection.violated_policies().next().is_some()
+}
+
+fn with_retry(rejection: Rejection, retry: Retry) -> Rejection {
+    match retry {
+        Retry::After(wait) => rejection.with_retry_after(wait),
+        Retry::Never => rejection.permanent(),
+        Retry::Now => rejection,
+    }
+}
+
 /// The names of the limits that deny it.
 fn violated(names: &[Arc<str>], decision: &Decision) -> impl Iterator<Item = Arc<str>> {
     let limits = names.iter().zip(&decision.limits);
@@ -81,6 +91,8 @@ fn rejection(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
     use http::{HeaderMap, Request, header::RETRY_AFTER};
     use proptest::{collection::vec, prelude::*};
@@ -131,7 +143,9 @@ mod tests {
 
     #[test]
     fn a_ban_is_abnormal_usage_and_ends_with_its_rest() {
-        let rejection = banned(&rule(), Duration::from_millis(1_500));
+        let decision = Decision::denied(Timestamp::default(), Vec::new());
+        let decision = decision.with_banned(Duration::from_millis(1_500));
+        let rejection = banned(&rule(), &decision);
         assert_eq!(rejection.retry_after(), Some(Duration::from_millis(1_500)));
         assert_eq!(
             rejection.to_json(),
@@ -208,7 +222,12 @@ mod tests {
 
             let is_never = states.iter().any(|state| state.retry == Retry::Never);
             prop_assert_eq!(told.is_none(), is_never);
-            prop_assert_eq!(push_back == -1, is_never);
+            let is_too_long = |state: &LimitState| match state.retry {
+                Retry::After(wait) => i32::try_from(wait.as_millis()).is_err(),
+                Retry::Now | Retry::Never => false,
+            };
+            let is_pushed_away = is_never || states.iter().any(is_too_long);
+            prop_assert_eq!(push_back == -1, is_pushed_away);
             prop_assert_eq!(retry_info.is_none(), is_never);
             prop_assert_eq!(call.get(RETRY_AFTER), page.get(RETRY_AFTER));
             for state in states {
@@ -217,7 +236,9 @@ mod tests {
                 };
                 prop_assert!(told >= 1 && told >= state.reset.map_or(0, whole_seconds));
                 prop_assert!(Duration::from_secs(told) >= wait);
-                prop_assert!(Duration::from_millis(push_back.try_into().unwrap()) >= wait);
+                if !is_pushed_away {
+                    prop_assert!(Duration::from_millis(push_back.try_into().unwrap()) >= wait);
+                }
                 let delay = retry_info.as_ref().and_then(|info| info.retry_delay);
                 prop_assert!(delay.unwrap() >= wait);
             }

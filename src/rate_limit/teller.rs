@@ -1,9 +1,9 @@
 //! What a response says about limits.
 
-use http::{HeaderMap, Response, header::ORIGIN, request::Parts};
+use http::{HeaderMap, Response, header::ORIGIN, request, response};
 
-use super::{HeaderStyle, engine::Answer};
-use crate::respond::Respond;
+use super::{HeaderStyle, engine::Answer, rejection};
+use crate::respond::{Rejection, Respond};
 
 /// Tells the sender of one request where its limits stand.
 #[derive(Clone, Copy)]
@@ -14,7 +14,7 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    pub(super) fn new(style: HeaderStyle, request: &Parts) -> Self {
+    pub(super) fn new(style: HeaderStyle, request: &request::Parts) -> Self {
         Self {
             style,
             has_origin: request.headers.contains_key(ORIGIN),
@@ -36,12 +36,27 @@ impl Teller {
         }
     }
 
+    /// The same on the response of a service, which another layer may have answered.
+    ///
+    /// Where there is room for one limit, and that layer denied the request, it is its own.
+    pub(super) fn tell_around<'a>(
+        self,
+        head: &mut response::Parts,
+        answers: impl IntoIterator<Item = &'a Answer>,
+    ) {
+        let rejection = head.extensions.get::<Rejection>();
+        let is_denied = rejection.is_some_and(rejection::is_of_limits);
+        if !is_denied || !self.style.is_full(&head.headers) {
+            self.tell(&mut head.headers, answers);
+        }
+    }
+
     /// The response to a request that was denied.
     pub(super) fn denial<B>(
         self,
         answer: &Answer,
         respond: &impl Respond<B>,
-        request: &Parts,
+        request: &request::Parts,
     ) -> Response<B> {
         let mut response = answer.rejection().answer(respond, request);
         self.tell(response.headers_mut(), [answer]);

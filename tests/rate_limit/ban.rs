@@ -59,6 +59,30 @@ async fn who_is_denied_too_often_is_banned_for_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ban_that_ends_before_the_limit_admits_tells_the_longer_wait() {
+    let store = Store::remote();
+    let ban = Ban::after(1).within(MINUTE).lasting(5 * SECOND);
+    let app = App::behind(&store.layer(rule("api", Quota::per_minute(1)).with_ban(ban)));
+    assert_eq!(app.status("ada").await, 200);
+    let banned = app.get("ada").await;
+    assert!(is_ban(&banned));
+    assert_eq!(number(banned.headers(), "retry-after"), Some(60));
+    store.advance(60 * SECOND).await;
+    assert_eq!(app.status("ada").await, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_banned_and_asks_for_more_than_ever_fits_is_told_never() {
+    let store = Store::remote();
+    let rule = strict().with_cost(|request| number(&request.headers, "x-cost").unwrap_or(1));
+    let app = App::behind(&store.layer(rule));
+    app.statuses("ada", 3).await;
+    let banned = app.send(with(keyed("ada"), "x-cost", "2")).await;
+    assert!(is_ban(&banned));
+    assert_eq!(banned.headers().get("retry-after"), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn denials_that_count_as_strikes_are_asked_for_and_a_ban_is_remembered() {
     let store = Store::remote();
     let app = App::behind(&store.layer(strict()));

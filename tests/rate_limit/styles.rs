@@ -174,6 +174,26 @@ async fn stacked_layers_tell_the_tightest_limit_in_every_style_with_room_for_one
 }
 
 #[tokio::test]
+async fn the_layer_that_denied_is_told_whatever_is_left_of_those_around_it() {
+    for style in STYLES {
+        if style == HeaderStyle::Draft11 {
+            continue;
+        }
+        let dear = rule("dear", &[("m", Quota::per_minute(8))]).with_fixed_cost(5);
+        let around = |around: u64| {
+            let cheap = rule("cheap", &[("m", Quota::per_minute(around))]);
+            layer(style, cheap).layer(layer(style, dear.clone()).layer(handler()))
+        };
+        let [tight, loose] = [around(3), around(100)];
+        send(&tight, page()).await;
+        send(&loose, page()).await;
+        let [tight, loose] = [send(&tight, page()).await, send(&loose, page()).await];
+        assert_eq!(tight.status(), 429);
+        assert_eq!(told(&tight), told(&loose), "{style:?}");
+    }
+}
+
+#[tokio::test]
 async fn of_equally_tight_layers_the_longer_wait_is_told() {
     for (outer, inner) in [(MINUTE, MINUTE * 60), (MINUTE * 60, MINUTE)] {
         let limited = |name, window| {

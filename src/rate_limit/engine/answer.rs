@@ -68,9 +68,10 @@ impl Answer {
         match &self.found {
             Found::Unknown => rejection::outage(rule),
             Found::Decided(decision) | Found::Remembered(decision) | Found::Local(decision) => {
-                match decision.banned {
-                    Some(left) => rejection::banned(rule, left),
-                    None => rejection::denied(rule, &limits.names, decision),
+                if decision.banned.is_some() {
+                    rejection::banned(rule, decision)
+                } else {
+                    rejection::denied(rule, &limits.names, decision)
                 }
             }
         }

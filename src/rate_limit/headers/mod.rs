@@ -111,6 +111,16 @@ impl HeaderStyle {
         self.tell(headers, told, decision.now, policy);
     }
 
+    /// Whether the one limit is told that there is room for.
+    pub(super) fn is_full(self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Draft7 => headers.contains_key(RATELIMIT),
+            Self::Draft6 => headers.contains_key(RATELIMIT_REMAINING),
+            Self::Legacy | Self::LegacyDelta => headers.contains_key(LEGACY_REMAINING),
+            Self::Draft11 | Self::Off => false,
+        }
+    }
+
     /// Adds where these limits stand to what is told already.
     ///
     /// `policy` is their [`policy`], where it was written before because it never changes.
