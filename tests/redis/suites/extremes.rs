@@ -30,6 +30,7 @@ use crate::{
 pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
     trials!(bed, "extremes":
         Standalone::the_widest_numbers_are_decided_as_in_memory
+        Valkey::the_widest_numbers_are_decided_as_in_memory_by_valkey_too
         Standalone::the_longest_bans_and_strikes_are_told_as_in_memory
         Standalone::a_clock_that_steps_back_is_met_as_in_memory
         Standalone::a_state_of_another_form_counts_as_empty
@@ -66,7 +67,17 @@ fn widest() -> Vec<Quota> {
 }
 
 async fn the_widest_numbers_are_decided_as_in_memory(servers: &Servers) -> Result<()> {
-    let pair = Pair::connect(servers).await?;
+    widest_as_in_memory(servers, Topology::Standalone).await
+}
+
+async fn the_widest_numbers_are_decided_as_in_memory_by_valkey_too(
+    servers: &Servers,
+) -> Result<()> {
+    widest_as_in_memory(servers, Topology::Valkey).await
+}
+
+async fn widest_as_in_memory(servers: &Servers, topology: Topology) -> Result<()> {
+    let pair = Pair::connect(servers, topology).await?;
     for (case, quota) in widest().into_iter().enumerate() {
         let limit = Limit::new("limit", quota)?;
         let calls = quota.capacity() / u64::from(quota.weight());
@@ -82,9 +93,6 @@ async fn the_widest_numbers_are_decided_as_in_memory(servers: &Servers) -> Resul
             let near = [0, 1, calls / 2, calls / 2 + 2, calls, calls + 1];
             for cost in near.into_iter().chain(wide) {
                 for take in [Take::All, Take::UpTo] {
-                    if take == Take::UpTo && cost > 1 && quota.limit() == 10_000 {
-                        continue;
-                    }
                     let request = request.clone().with_cost(cost).with_take(take);
                     pair.decide(&request).await?;
                     pair.clock.advance(YEAR / 97 + Duration::from_micros(999));
@@ -96,7 +104,7 @@ async fn the_widest_numbers_are_decided_as_in_memory(servers: &Servers) -> Resul
 }
 
 async fn the_longest_bans_and_strikes_are_told_as_in_memory(servers: &Servers) -> Result<()> {
-    let pair = Pair::connect(servers).await?;
+    let pair = Pair::connect(servers, Topology::Standalone).await?;
     let limits = [Limit::new("limit", Quota::fixed(1, YEAR))?];
     for (case, after) in [(100, u32::MAX), (101, 1 << 24), (102, 2)] {
         let strikes = Strikes::new("strikes", Ban::after(after).within(YEAR).lasting(YEAR))?;
@@ -122,7 +130,7 @@ async fn the_longest_bans_and_strikes_are_told_as_in_memory(servers: &Servers) -
 
 /// To a microsecond: up to where a state is kept, and from where it counts as empty.
 async fn a_clock_that_steps_back_is_met_as_in_memory(servers: &Servers) -> Result<()> {
-    let pair = Pair::connect(servers).await?;
+    let pair = Pair::connect(servers, Topology::Standalone).await?;
     let edges = [MILLISECOND, HALF_HOUR, 2 * HALF_HOUR];
     let steps = edges.into_iter().flat_map(|edge| {
         let beside = [Duration::from_micros(1), MILLISECOND];
@@ -132,18 +140,20 @@ async fn a_clock_that_steps_back_is_met_as_in_memory(servers: &Servers) -> Resul
             .chain([edge])
             .chain(beside.map(|more| edge + more))
     });
-    for (case, (quota, back)) in EACH
-        .into_iter()
-        .chain([LOG])
-        .flat_map(|quota| steps.clone().map(move |back| (quota, back)))
-        .enumerate()
-    {
-        let request = Acquire::new(subject(1_000 + case), [Limit::new("limit", quota)?]);
-        pair.begin();
-        pair.decide(&request.clone().with_cost(LIMIT)).await?;
-        pair.clock.set(BEGIN - back);
-        for cost in [0, 1, LIMIT] {
-            pair.decide(&request.clone().with_cost(cost)).await?;
+    let mut case = 1_000;
+    for quota in EACH.into_iter().chain([LOG]) {
+        for back in steps.clone() {
+            // With room for one more after the step, and without.
+            for taken in [LIMIT - 2, LIMIT] {
+                case += 1;
+                let request = Acquire::new(subject(case), [Limit::new("limit", quota)?]);
+                pair.begin();
+                pair.decide(&request.clone().with_cost(taken)).await?;
+                pair.clock.set(BEGIN - back);
+                for cost in [0, 1, LIMIT] {
+                    pair.decide(&request.clone().with_cost(cost)).await?;
+                }
+            }
         }
     }
     Ok(())
@@ -157,9 +167,9 @@ struct Pair {
 }
 
 impl Pair {
-    async fn connect(servers: &Servers) -> Result<Self> {
+    async fn connect(servers: &Servers, topology: Topology) -> Result<Self> {
         let clock = ManualClock::new();
-        let address = servers.address(Topology::Standalone).await?;
+        let address = servers.address(topology).await?;
         let redis = connect(address).await?.with_quota_clock(clock.clone());
         Ok(Self {
             redis: redis.with_command_timeout(Duration::from_secs(5)),
