@@ -51,7 +51,7 @@ fn widest() -> Vec<Quota> {
     vec![
         Quota::fixed(most, YEAR),
         Quota::fixed(most, YEAR).with_weight(u32::MAX),
-        Quota::fixed_aligned(most, YEAR).with_offset(YEAR.saturating_sub(Duration::from_millis(1))),
+        Quota::fixed_aligned(most, YEAR).with_offset(YEAR.saturating_sub(MILLISECOND)),
         Quota::counter(exact / millis, YEAR),
         Quota::counter(most, Duration::from_millis(2)),
         Quota::buckets(u32::MAX.into(), YEAR, 100),
