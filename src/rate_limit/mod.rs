@@ -90,8 +90,8 @@
 //!
 //! # What it costs
 //!
-//! A request without a rule allocates nothing. Over memory an admitted one allocates four times,
-//! however many limits its rule has, besides what the headers of the response need; a denied one 15
+//! A request without a rule allocates nothing. Over memory an admitted one allocates three times,
+//! however many limits its rule has, besides what the headers of the response need; a denied one 16
 //! times, its answer included.
 //!
 //! # When the backend is away
