@@ -61,7 +61,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 // === Rules ===
 
-/// Five wrong passwords in a minute, fifty in a day; who keeps trying is banned. A right one is free.
+/// Five wrong passwords in a minute, fifty in a day; who keeps trying is
+/// banned. A right one is free.
 fn login_rule() -> Result<RateLimitRule, ConfigError> {
     let quotas = [
         ("burst", Quota::per_minute(5)),
@@ -147,8 +148,8 @@ async fn search(permit: Option<Extension<Permit>>) -> &'static str {
     "the same as for everybody\n"
 }
 
-/// What an account has used; takes nothing. It says nothing of what is left, which depends on the plan:
-/// for that there is `RateLimiter::with_limit`.
+/// What an account has used; takes nothing. It says nothing of what is left, which depends on the
+/// plan: for that there is `RateLimiter::with_limit`.
 async fn account(
     State(accounts): State<RateLimiter>,
     Path(account): Path<Account>,

@@ -1,7 +1,8 @@
 //! Where time is read, and nowhere else.
 //!
-//! Redis has a clock of its own, which its scripts read. [`MemoryBackend`](crate::backend::MemoryBackend)
-//! takes any [`Clock`], so that a test can move days in no time.
+//! Redis has a clock of its own, which its scripts read.
+//! [`MemoryBackend`](crate::backend::MemoryBackend) takes any [`Clock`], so that a test
+//! can move days in no time.
 
 use std::{
     fmt,

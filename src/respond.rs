@@ -83,6 +83,24 @@ impl Rejection {
         }
     }
 
+    /// These limits do not admit the request: `quota-exceeded` of
+    /// draft-ietf-httpapi-ratelimit-headers-11 §5.1.
+    pub(crate) fn quota_exceeded(
+        layer: &'static str,
+        rule: &Arc<str>,
+        limits: impl IntoIterator<Item = Arc<str>>,
+    ) -> Self {
+        Self::new(
+            layer,
+            rule,
+            StatusCode::TOO_MANY_REQUESTS,
+            GrpcCode::RESOURCE_EXHAUSTED,
+            "Request cannot be satisfied as assigned quota has been exceeded",
+        )
+        .with_type("https://iana.org/assignments/http-problem-types#quota-exceeded")
+        .with_violated_policies(limits)
+    }
+
     /// The backend does not answer, and the rule denies while it does not:
     /// `temporary-reduced-capacity` of draft-ietf-httpapi-ratelimit-headers-11 §5.2.
     pub(crate) fn outage(layer: &'static str, rule: &Arc<str>) -> Self {
@@ -202,7 +220,8 @@ impl Rejection {
         self.violated_policies.iter().map(|name| &**name)
     }
 
-    /// The problem as a JSON object (RFC 9457 §3): `type`, `title`, `status`, and the members of its type.
+    /// The problem as a JSON object (RFC 9457 §3): `type`, `title`, `status`, and
+    /// the members of its type.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut problem = Map::with_capacity(4 + self.members.len());
@@ -333,7 +352,8 @@ impl<B: From<Bytes> + Default> Respond<B> for PlainText {
     }
 }
 
-/// Answers with a gRPC status, whatever the request is; for services whose body cannot be made from bytes.
+/// Answers with a gRPC status, whatever the request is; for services whose body
+/// cannot be made from bytes.
 ///
 /// The status says more than its code: when to call again (`grpc-retry-pushback-ms`, for clients
 /// that retry by themselves, and `google.rpc.RetryInfo`), and which limits denied the call

@@ -1,7 +1,8 @@
 //! `RateLimitLayer` over memory against the service that it wraps, and against `tower_governor`.
 //!
 //! `cargo bench --bench layer_memory --all-features` prints each case's time and what it is to the
-//! bare service's in the same run; then how fast the layer is to `tower_governor`'s, round by round.
+//! bare service's in the same run; then how fast the layer is to
+//! `tower_governor`'s, round by round.
 
 use std::{
     convert::Infallible,

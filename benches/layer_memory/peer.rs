@@ -173,7 +173,8 @@ fn governor(burst: u32, style: HeaderStyle) -> Result<Contestant, BoxError> {
     Ok(contestant(layer.layer(service_fn(inner))))
 }
 
-/// Measures from the calls to the responses; making requests and dropping responses is no part of it.
+/// Measures from the calls to the responses; making requests and dropping
+/// responses is no part of it.
 #[expect(
     clippy::disallowed_methods,
     reason = "a benchmark reads the clock that there is"

@@ -42,7 +42,8 @@ pub(crate) enum Route {
     Get,
     /// One EVALSHA of a script that does nothing, in the handler.
     Script,
-    /// One EVALSHA of the script behind `RedisBackend::acquire`, with its arguments, in the handler.
+    /// One EVALSHA of the script behind `RedisBackend::acquire`, with its
+    /// arguments, in the handler.
     Acquire,
     /// One `RedisBackend::acquire` in the handler.
     Backend,
@@ -226,7 +227,8 @@ fn client(url: &str) -> Result<Client> {
     Ok(builder.build()?)
 }
 
-/// What the backend says to Redis when it asks for these limits: the script's digest, and its numbers.
+/// What the backend says to Redis when it asks for these limits: the script's
+/// digest, and its numbers.
 async fn said(
     server: &Server,
     backend: &RedisBackend,

@@ -1,4 +1,5 @@
-//! Whatever a client writes into a forwarding header, it counts under the address that the proxy saw.
+//! Whatever a client writes into a forwarding header, it counts under the
+//! address that the proxy saw.
 #![no_main]
 
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! Whatever a server writes as `grpc-status`, it is one of the 17 codes, and its own where it is one.
+//! Whatever a server writes as `grpc-status`, it is one of the 17 codes, and
+//! its own where it is one.
 #![no_main]
 
 use std::{

@@ -1,4 +1,5 @@
-//! Hostile paths and patterns: no panic, and a route that is added takes no request from under a limit.
+//! Hostile paths and patterns: no panic, and a route that is added takes no
+//! request from under a limit.
 #![no_main]
 
 use arbitrary::Arbitrary;

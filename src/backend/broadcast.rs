@@ -20,7 +20,8 @@ use crate::key::Key;
 /// * What was published shortly before `subscribe` may still come, in a Cluster for example.
 /// * A message published after `subscribe` returned reaches the subscription, or the subscription
 ///   says [`Signal::Lagged`] or [`Signal::Reconnected`] where messages may be missing.
-/// * Messages of one publisher on one channel come in the order of its calls that ended before the next began.
+/// * Messages of one publisher on one channel come in the order of its calls that
+///   ended before the next began.
 /// * Subscribers receive what their own process publishes.
 ///
 /// Errors and cancel safety are those of [`KeyValue`](super::KeyValue).

@@ -66,7 +66,8 @@ impl BackendErrorKind {
 }
 
 impl BackendError {
-    /// An error of this kind; `attempted` completes "could not …": `"put a record: no answer in 250 ms"`.
+    /// An error of this kind; `attempted` completes "could not …":
+    /// `"put a record: no answer in 250 ms"`.
     pub fn new(kind: BackendErrorKind, attempted: impl Into<Cow<'static, str>>) -> Self {
         Self {
             kind,
@@ -127,7 +128,8 @@ impl fmt::Display for BackendError {
     }
 }
 
-/// Shows message, kind and cause, because `fn main() -> Result<(), Box<dyn Error>>` prints this form.
+/// Shows message, kind and cause, because
+/// `fn main() -> Result<(), Box<dyn Error>>` prints this form.
 impl fmt::Debug for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self} ({})", self.kind.as_str())?;

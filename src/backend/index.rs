@@ -32,8 +32,9 @@ pub trait Index: Send + Sync + 'static {
 
     /// Lists members, earliest deadline first: the first ones, or those after the cursor.
     ///
-    /// A member that is there through the whole listing is on at least one page, provided its deadline is not
-    /// moved to an earlier one meanwhile; one whose deadline is moved to a later one may be on two.
+    /// A member that is there through the whole listing is on at least one page, provided its
+    /// deadline is not moved to an earlier one meanwhile; one whose deadline is moved to a
+    /// later one may be on two.
     fn members(
         &self,
         index: &Key,

@@ -12,9 +12,9 @@ use crate::{clock::Timestamp, key::Key};
 /// # Contract
 ///
 /// * A write's version is the backend's time of the write in microseconds, or the version before it
-///   plus one if that is larger. So it grows with every write of a key, also when the record expired or was
-///   deleted in between (as long as the backend's clock does not step back over that gap), and serves
-///   as a fencing token. In one process's memory versions grow over all keys.
+///   plus one if that is larger. So it grows with every write of a key, also when the record
+///   expired or was deleted in between (as long as the backend's clock does not step back over that
+///   gap), and serves as a fencing token. In one process's memory versions grow over all keys.
 /// * Two writes of one key in one microsecond get different versions.
 /// * A record is gone the moment its time to live is over: no call sees it after that.
 /// * Times to live have a resolution of one millisecond and are rounded up. Zero is
@@ -27,7 +27,8 @@ use crate::{clock::Timestamp, key::Key};
 ///
 /// # Cancel safety
 ///
-/// A dropped read has no effect. A dropped write is applied, not applied, or applied shortly; never twice.
+/// A dropped read has no effect. A dropped write is applied, not applied, or
+/// applied shortly; never twice.
 pub trait KeyValue: Send + Sync + 'static {
     /// Reads a record.
     ///
@@ -58,7 +59,8 @@ pub trait KeyValue: Send + Sync + 'static {
         precondition: Precondition,
     ) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Gives a record a new time to live from now if the precondition holds, and says whether it did.
+    /// Gives a record a new time to live from now if the precondition holds,
+    /// and says whether it did.
     ///
     /// Neither value nor version changes. [`Precondition::Absent`] touches nothing.
     fn touch(

@@ -1,9 +1,9 @@
 //! What the layers need of a store, and the stores that have it.
 //!
 //! There are five capabilities, each a trait: [`KeyValue`] (versioned records with conditional
-//! writes), [`Quotas`] (counters that admit or deny), [`Slots`] (held by so many at once), [`Index`] (sets
-//! whose members expire) and [`Broadcast`] (messages to every instance). A store that has all five is a
-//! [`Backend`]. A layer's
+//! writes), [`Quotas`] (counters that admit or deny), [`Slots`] (held by so many at once),
+//! [`Index`] (sets whose members expire) and [`Broadcast`] (messages to every instance). A store
+//! that has all five is a [`Backend`]. A layer's
 //! constructor asks only for what the layer uses, so a store of your own may offer less.
 //!
 //! [`MemoryBackend`] is embedded in the process. `RedisBackend` (feature `redis`) is shared by

@@ -5,26 +5,28 @@ use std::{fmt, future::Future, time::Duration};
 use super::Result;
 use crate::{
     error::ConfigError,
-    key::{Digester, Key, KeyPart, KeyParts},
+    key::{Key, KeyPart, name_id},
 };
 
 /// Lets at most so many be held of a subject's slots, each of them on a lease.
 ///
-/// Whoever holds a slot renews it before its lease runs out, and releases it when done. A holder that crashed
-/// does neither, and its slot is free again after the lease.
+/// Whoever holds a slot renews it before its lease runs out, and releases it when done. A holder
+/// that crashed does neither, and its slot is free again after the lease.
 ///
 /// # Contract
 ///
 /// * Limits with the same name and lease share their slots under one subject; others never do. The
-///   limit's size is not part of it: lowering a limit takes nobody's slot away, raising it acts at once.
+///   limit's size is not part of it: lowering a limit takes nobody's slot away,
+///   raising it acts at once.
 /// * No more slots are held than the limit says, whatever runs concurrently.
 /// * A slot is held until its deadline: the call that held or renewed it last, and a lease.
-/// * A slot whose deadline lies ahead of the clock by more than two leases is not held, as long as it does: a
-///   clock that stepped back by more locks nobody out. One that stepped back by less keeps slots
-///   for as much longer.
+/// * A slot whose deadline lies ahead of the clock by more than two leases is not held, as long as
+///   it does: a clock that stepped back by more locks nobody out. One that stepped back by less
+///   keeps slots for as much longer.
 /// * A call that finds all slots held writes nothing.
 ///
-/// Errors and cancel safety are those of [`KeyValue`](super::KeyValue). That all slots are held is not an error.
+/// Errors and cancel safety are those of [`KeyValue`](super::KeyValue). That all slots
+/// are held is not an error.
 pub trait Slots: Send + Sync + 'static {
     /// Holds this slot for a lease from now, unless as many as the limit are held.
     ///
@@ -36,8 +38,8 @@ pub trait Slots: Send + Sync + 'static {
         slot: SlotId,
     ) -> impl Future<Output = Result<Hold>> + Send;
 
-    /// Holds these slots for a lease from now, those of them that are held; and says of each, in their
-    /// order, whether it is.
+    /// Holds these slots for a lease from now, those of them that are held; and says of each, in
+    /// their order, whether it is.
     fn renew(
         &self,
         subject: &Key,
@@ -95,9 +97,7 @@ impl SlotLimit {
                 Self::MAX_LEASE
             )));
         }
-        let id = Digester::default()
-            .digest(&KeyParts::new().with(name))
-            .short();
+        let id = name_id(name);
         Ok(Self { id, limit, lease })
     }
 

@@ -1,4 +1,5 @@
-//! A backend for the tests of wrappers: it answers everything at once and remembers what it was asked.
+//! A backend for the tests of wrappers: it answers everything at once and
+//! remembers what it was asked.
 
 use std::{
     sync::{Arc, Mutex},

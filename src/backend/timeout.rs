@@ -10,9 +10,9 @@ use super::{
 /// A backend whose every call ends within a time.
 ///
 /// A call that has no answer by then is dropped and gives
-/// [`TimedOut`](super::BackendErrorKind::TimedOut): it may have been applied, or be applied shortly.
-/// Prefer a backend's own time-out where it has one, such as `RedisBackend::with_command_timeout`: its
-/// connection then knows that nobody waits any more.
+/// [`TimedOut`](super::BackendErrorKind::TimedOut): it may have been applied, or be applied
+/// shortly. Prefer a backend's own time-out where it has one, such as
+/// `RedisBackend::with_command_timeout`: its connection then knows that nobody waits any more.
 ///
 /// Of a subscription it bounds the subscribing, not the waiting for signals.
 ///

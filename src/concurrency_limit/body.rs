@@ -13,8 +13,8 @@ use pin_project_lite::pin_project;
 use super::slot::Slot;
 
 pin_project! {
-    /// The body of a response that went through a [`ConcurrencyLimit`](super::ConcurrencyLimit): the inner
-    /// service's, frame by frame, with its errors, its trailers and its size.
+    /// The body of a response that went through a [`ConcurrencyLimit`](super::ConcurrencyLimit):
+    /// the inner service's, frame by frame, with its errors, its trailers and its size.
     ///
     /// Its end, an error in it, or dropping it releases the request's slot.
     pub struct ResponseBody<B> {

@@ -30,8 +30,9 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it has a slot, the request did not run, and a slot that is on its way is released when it
-    /// comes; dropped after that, the inner service's future is dropped and the slot released.
+    /// Dropped before it has a slot, the request did not run, and a slot that is on its way is
+    /// released when it comes; dropped after that, the inner service's future is
+    /// dropped and the slot released.
     pub struct ResponseFuture<S, RequestBody, B, R>
     where
         S: Service<Request<RequestBody>>,

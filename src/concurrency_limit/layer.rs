@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{ConcurrencyLimit, ConcurrencyLimitRule, ledger::Ledger, limiter::Limiter};
+use super::{ConcurrencyLimit, ConcurrencyLimitRule, ledger::Ledger, shared::Shared};
 use crate::{
     backend::{Breaker, Slots},
     error::ConfigError,
@@ -13,14 +13,13 @@ use crate::{
     respond::ProblemDetails,
 };
 
-/// Lets requests through while fewer than the limit of their subject run, on all instances together,
-/// and answers the others with 429.
+/// Lets requests through while fewer than the limit of their subject run, on all instances
+/// together, and answers the others with 429.
 ///
 /// One layer serves a whole application: its policy says which rule a request falls under. All
 /// services made by a layer and its clones share one state. `R` says how a rejection is answered.
-#[derive(Clone)]
 pub struct ConcurrencyLimitLayer<R = ProblemDetails> {
-    limiter: Arc<Limiter>,
+    shared: Arc<Shared>,
     respond: Arc<R>,
 }
 
@@ -32,8 +31,8 @@ impl ConcurrencyLimitLayer {
     ///
     /// # Errors
     ///
-    /// What the policy reports, two rules of one name with different limits or leases, and an operating
-    /// system without random numbers.
+    /// What the policy reports, two rules of one name with different limits or leases, and an
+    /// operating system without random numbers.
     pub fn new(
         backend: impl Slots,
         policy: impl Policy<ConcurrencyLimitRule>,
@@ -42,7 +41,7 @@ impl ConcurrencyLimitLayer {
         check_names(&policy)?;
         let ledger = Ledger::new(Arc::new(Breaker::new(backend)))?;
         Ok(Self {
-            limiter: Arc::new(Limiter {
+            shared: Arc::new(Shared {
                 ledger: Arc::new(ledger),
                 policy: Arc::new(policy),
                 digester: Digester::default(),
@@ -57,7 +56,7 @@ impl<R> ConcurrencyLimitLayer<R> {
     #[must_use]
     pub fn with_respond<R2>(self, respond: R2) -> ConcurrencyLimitLayer<R2> {
         ConcurrencyLimitLayer {
-            limiter: self.limiter,
+            shared: self.shared,
             respond: Arc::new(respond),
         }
     }
@@ -68,7 +67,7 @@ impl<R> ConcurrencyLimitLayer<R> {
     /// requests under way; with it they cannot. Another secret starts every count anew.
     #[must_use]
     pub fn with_key_secret(mut self, secret: impl AsRef<[u8]>) -> Self {
-        Arc::make_mut(&mut self.limiter).digester = Digester::with_secret(secret.as_ref());
+        Arc::make_mut(&mut self.shared).digester = Digester::with_secret(secret.as_ref());
         self
     }
 }
@@ -77,7 +76,16 @@ impl<S, R> Layer<S> for ConcurrencyLimitLayer<R> {
     type Service = ConcurrencyLimit<S, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ConcurrencyLimit::new(inner, Arc::clone(&self.limiter), Arc::clone(&self.respond))
+        ConcurrencyLimit::new(inner, Arc::clone(&self.shared), Arc::clone(&self.respond))
+    }
+}
+
+impl<R> Clone for ConcurrencyLimitLayer<R> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            respond: Arc::clone(&self.respond),
+        }
     }
 }
 

@@ -124,8 +124,8 @@ impl Ledger {
             .is_some_and(|ids| ids.contains(&id))
     }
 
-    /// All slots of this lease, at most so many together; `None` if there are none, after which they
-    /// are no longer expected to be renewed.
+    /// All slots of this lease, at most so many together; `None` if there are none, after which
+    /// they are no longer expected to be renewed.
     pub(super) fn held(
         &self,
         lease: Duration,

@@ -2,29 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::StatusCode;
-
 use super::ConcurrencyLimitRule;
-use crate::{
-    observe::LayerName,
-    respond::{GrpcCode, Rejection},
-};
+use crate::{observe::LayerName, respond::Rejection};
 
-/// As many requests of the subject run as may: `quota-exceeded` of
-/// draft-ietf-httpapi-ratelimit-headers-11, in which requests at once are a quota too.
+/// As many requests of the subject run as may; requests at once are a quota too.
 ///
 /// Nobody knows when one of them ends; a second is the least that can be told.
 pub(super) fn denied(rule: &ConcurrencyLimitRule) -> Rejection {
-    Rejection::new(
-        LAYER,
-        rule.shared_name(),
-        StatusCode::TOO_MANY_REQUESTS,
-        GrpcCode::RESOURCE_EXHAUSTED,
-        "Request cannot be satisfied as assigned quota has been exceeded",
-    )
-    .with_type("https://iana.org/assignments/http-problem-types#quota-exceeded")
-    .with_violated_policies([Arc::clone(rule.shared_name())])
-    .with_retry_after(Duration::from_secs(1))
+    let name = rule.shared_name();
+    Rejection::quota_exceeded(LAYER, name, [Arc::clone(name)])
+        .with_retry_after(Duration::from_secs(1))
 }
 
 /// The backend does not answer, and the rule denies while it does not.

@@ -60,13 +60,13 @@ impl ConcurrencyLimitRule {
 
     /// The rule of this name, which lets so many requests of each subject run at once.
     ///
-    /// The name is what operators read in metrics and clients in a denial. Rules of one name and lease
-    /// share their slots, also across layers and services on one backend.
+    /// The name is what operators read in metrics and clients in a denial. Rules of one name and
+    /// lease share their slots, also across layers and services on one backend.
     ///
     /// # Errors
     ///
-    /// A name that is not one to 64 of `A-Z a-z 0-9 _ . -`, a limit that is not 1 to 1,000,000, or what the
-    /// subject reports.
+    /// A name that is not one to 64 of `A-Z a-z 0-9 _ . -`, a limit that is not 1 to 1,000,000, or
+    /// what the subject reports.
     pub fn new(name: &str, subject: Subject, limit: u64) -> Result<Self, ConfigError> {
         check_name("rule", name)?;
         subject
@@ -86,8 +86,8 @@ impl ConcurrencyLimitRule {
 
     /// A slot is free this long after its process crashed or lost the backend; by default 30 s.
     ///
-    /// A process renews the slots that it holds three times in a lease, so a shorter one costs more calls,
-    /// if requests run that long. Rules with different leases share no slots.
+    /// A process renews the slots that it holds three times in a lease, so a shorter one costs more
+    /// calls, if requests run that long. Rules with different leases share no slots.
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::{
     body::ResponseBody,
     future::ResponseFuture,
-    limiter::{Admission, Limiter},
+    shared::{Admission, Shared},
 };
 use crate::respond::{ProblemDetails, Respond};
 
@@ -21,15 +21,15 @@ use crate::respond::{ProblemDetails, Respond};
 /// [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
 pub struct ConcurrencyLimit<S, R = ProblemDetails> {
     inner: S,
-    limiter: Arc<Limiter>,
+    shared: Arc<Shared>,
     respond: Arc<R>,
 }
 
 impl<S, R> ConcurrencyLimit<S, R> {
-    pub(super) fn new(inner: S, limiter: Arc<Limiter>, respond: Arc<R>) -> Self {
+    pub(super) fn new(inner: S, shared: Arc<Shared>, respond: Arc<R>) -> Self {
         Self {
             inner,
-            limiter,
+            shared,
             respond,
         }
     }
@@ -60,7 +60,7 @@ where
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        match self.limiter.admission(&parts) {
+        match self.shared.admission(&parts) {
             Admission::Pass => {
                 ResponseFuture::passing(self.inner.call(Request::from_parts(parts, body)))
             }
@@ -82,7 +82,7 @@ impl<S: Clone, R> Clone for ConcurrencyLimit<S, R> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            limiter: Arc::clone(&self.limiter),
+            shared: Arc::clone(&self.shared),
             respond: Arc::clone(&self.respond),
         }
     }

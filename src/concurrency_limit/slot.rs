@@ -14,7 +14,8 @@ use crate::backend::{Call, Hold, Result, SlotId};
 
 /// Asks for a slot; the call is made at the first poll.
 ///
-/// Dropped after that and before the answer, it lets the call end in the background and releases what it got.
+/// Dropped after that and before the answer, it lets the call end in the background
+/// and releases what it got.
 pub(super) struct Asking {
     /// What is asked for, until the answer is there.
     seat: Option<Seat>,

@@ -1,7 +1,8 @@
 //! `grpc-status-details-bin`: what a status code and a message cannot say.
 //!
 //! It is a `google.rpc.Status` whose details are messages of `google/rpc/error_details.proto`, in
-//! the encoding of Protocol Buffers (proto3). Two messages of two fields each do not need a library.
+//! the encoding of Protocol Buffers (proto3). Two messages of two fields
+//! each do not need a library.
 
 use std::time::Duration;
 

@@ -14,8 +14,8 @@ pub use self::code::GrpcCode;
 use self::details::Details;
 use crate::respond::Rejection;
 
-/// Whether a request with these headers wants a gRPC answer (gRPC over HTTP/2, "Content-Type"): its content type is `application/grpc`,
-/// alone or followed by a `+` or `-` suffix or parameters.
+/// Whether a request with these headers wants a gRPC answer (gRPC over HTTP/2, "Content-Type"): its
+/// content type is `application/grpc`, alone or followed by a `+` or `-` suffix or parameters.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let Some(content_type) = headers.get(CONTENT_TYPE) else {
         return false;
@@ -71,7 +71,8 @@ pub(crate) fn push_back(headers: &mut HeaderMap, wait: Option<Duration>) {
     headers.insert(GRPC_RETRY_PUSHBACK, HeaderValue::from(millis.unwrap_or(-1)));
 }
 
-/// The encoding of `grpc-message` (gRPC over HTTP/2, "Percent-Encoded"): printable ASCII stands for itself, `%` and all else are `%XX`.
+/// The encoding of `grpc-message` (gRPC over HTTP/2, "Percent-Encoded"): printable ASCII stands for
+/// itself, `%` and all else are `%XX`.
 fn percent_encoded(message: &str) -> String {
     message
         .bytes()

@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::KeyParts;
+use super::{KeyPart, KeyParts};
 
 /// Turns parts into digests, under a key of its own.
 ///
@@ -46,6 +46,14 @@ impl fmt::Debug for Digester {
     }
 }
 
+/// What tells apart the few things of one subject that have this name.
+///
+/// Not under a secret: names are the program's own.
+pub(crate) fn name_id(name: impl KeyPart) -> u64 {
+    let name = KeyParts::new().with(name);
+    Digester::default().digest(&name).short()
+}
+
 /// 128 bits that stand for some parts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Digest([u8; Self::LEN]);
@@ -64,8 +72,8 @@ impl Digest {
         text
     }
 
-    /// The first 64 bits, where few things need telling apart.
-    pub(crate) fn short(self) -> u64 {
+    /// The first 64 bits.
+    fn short(self) -> u64 {
         self.0
             .iter()
             .take(8)

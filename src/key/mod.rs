@@ -19,7 +19,7 @@ mod parts;
 
 use std::fmt;
 
-pub(crate) use self::digest::{Digest, Digester};
+pub(crate) use self::digest::{Digest, Digester, name_id};
 pub use self::parts::{KeyPart, KeyParts};
 
 /// The name of one stored thing; cheap to clone.

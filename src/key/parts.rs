@@ -4,8 +4,9 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use super::frames::Frames;
 
-/// The typed parts that a key is made of, in order: `("10.0.0.1")` and `("10.0", ".0.1")` differ, and
-/// so do the number 7 and the text `"7"`. Integers are told apart by their value, not by their type.
+/// The typed parts that a key is made of, in order: `("10.0.0.1")` and `("10.0", ".0.1")` differ,
+/// and so do the number 7 and the text `"7"`. Integers are told apart by their
+/// value, not by their type.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct KeyParts {
     /// Each part as type byte, length (u64, big-endian), bytes: no two lists of parts look alike.

@@ -4,7 +4,8 @@ use crate::backend::{Op, Result};
 #[cfg(feature = "metrics")]
 use crate::clock::{Monotonic, monotonic_now};
 
-/// Measures one call to a backend; when dropped before [`stop`](Self::stop), one that was cancelled.
+/// Measures one call to a backend; when dropped before
+/// [`stop`](Self::stop), one that was cancelled.
 #[cfg(feature = "metrics")]
 pub(crate) struct CallMeter {
     backend: &'static str,

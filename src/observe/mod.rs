@@ -11,12 +11,13 @@
 //! | `tower_stash_backend_duration_seconds` | histogram | `backend`, `op`, `outcome` | how long each call to a `Metered` backend took, in seconds |
 //! | `tower_stash_backend_errors_total` | counter | `backend`, `op`, `kind` | calls to a `Metered` backend that failed |
 //!
-//! Every label has few values, none of which a client can choose; there is never a path, a key or an
-//! address in one:
+//! Every label has few values, none of which a client can choose; there is never a path, a key or
+//! an address in one:
 //!
 //! * `layer`: `rate_limit`, `concurrency_limit`.
 //! * `rule`: the name that you gave the rule.
-//! * `outcome` of a request: what the layer decided, in its own words; each layer's page lists them.
+//! * `outcome` of a request: what the layer decided, in its own words; each
+//!   layer's page lists them.
 //! * `backend`: the label that you gave [`Metered`](crate::backend::Metered).
 //! * `op`: `get`, `put`, `delete`, `touch`, `acquire`, `refund`, `reset`, `amend`, `slots_hold`,
 //!   `slots_renew`, `slots_release`, `index_add`, `index_remove`, `index_members`, `publish`,
@@ -28,11 +29,11 @@
 //! # Events
 //!
 //! With the feature `tracing`: one event at level DEBUG for each decision, with the layer as target
-//! (`tower_stash::rate_limit`) and the fields `rule` and `outcome`. One at level WARN, with the target
-//! `tower_stash` and the field `place`, where something that was promised could not be kept: because
-//! the backend did not answer, or the server does not say who its peers are; at most one in ten
-//! seconds from each place. And one, only once, where proxies forward requests and none is trusted,
-//! and where a rule counts one request twice.
+//! (`tower_stash::rate_limit`) and the fields `rule` and `outcome`. One at level WARN, with the
+//! target `tower_stash` and the field `place`, where something that was promised could not be kept:
+//! because the backend did not answer, or the server does not say who its peers are; at most one in
+//! ten seconds from each place. And one, only once, where proxies forward requests and none is
+//! trusted, and where a rule counts one request twice.
 mod call_meter;
 #[cfg(feature = "rate-limit")]
 mod decisions;
@@ -163,7 +164,8 @@ pub(crate) mod tests {
             .collect()
     }
 
-    /// The events of this crate while this runs, as lines, on a clock that stands still unless advanced.
+    /// The events of this crate while this runs, as lines, on a clock that
+    /// stands still unless advanced.
     pub(crate) fn logged(run: impl Future<Output = ()>) -> Vec<String> {
         // With one subscriber alone, tracing asks only the thread that comes to an event first
         // whether anybody listens, and that may be another test's.

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::forwarded::unmapped;
 use crate::key::{KeyPart, KeyParts};
 
-/// A client's address as [`peer_ip`](super::peer_ip) and [`client_ip`](super::client_ip) count it: all
-/// addresses of one IPv6 /64 are one part of a key, and an IPv4 address that IPv6 maps is that IPv4
-/// address.
+/// A client's address as [`peer_ip`](super::peer_ip) and [`client_ip`](super::client_ip) count it:
+/// all addresses of one IPv6 /64 are one part of a key, and an IPv4 address that IPv6 maps is that
+/// IPv4 address.
 ///
 /// ```
 /// use tower_stash::policy::{ClientAddr, SubjectId};

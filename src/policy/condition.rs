@@ -10,11 +10,11 @@ use crate::{
     key::{KeyPart, KeyParts},
 };
 
-/// Says of a request whether something holds: that it is on an allow list or a deny list, that a rule
-/// skips it.
+/// Says of a request whether something holds: that it is on an allow list or a deny list, that a
+/// rule skips it.
 ///
-/// Closures `Fn(&Parts) -> bool` are conditions, and so are lists of what an extractor finds and, for
-/// addresses, of networks:
+/// Closures `Fn(&Parts) -> bool` are conditions, and so are lists of what an extractor finds and,
+/// for addresses, of networks:
 ///
 /// ```
 /// use http::{Method, request::Parts};

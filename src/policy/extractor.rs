@@ -13,8 +13,8 @@ use crate::{
 
 /// Reads out of a request whose it is.
 ///
-/// Closures that return `Option` of an owned [`KeyPart`] are extractors, and so are tuples of two to
-/// four extractors, which find nothing as soon as one of them does:
+/// Closures that return `Option` of an owned [`KeyPart`] are extractors, and so are tuples of two
+/// to four extractors, which find nothing as soon as one of them does:
 ///
 /// ```
 /// use tower_stash::policy::{KeyExtractor, header, peer_ip};
@@ -26,8 +26,8 @@ use crate::{
 /// let subject = (tenant, header("x-api-key"), peer_ip()).or_reject();
 /// ```
 pub trait KeyExtractor: Send + Sync + 'static {
-    /// Appends to the key what identifies the request, always as many parts; or returns `None` if the
-    /// request does not tell. What was appended before `None` is forgotten.
+    /// Appends to the key what identifies the request, always as many parts; or returns `None` if
+    /// the request does not tell. What was appended before `None` is forgotten.
     fn extract(&self, parts: &Parts, key: &mut KeyParts) -> Option<()>;
 
     /// Mistakes that were noticed when this extractor was made. A layer's constructor asks.
@@ -39,8 +39,8 @@ pub trait KeyExtractor: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Holds for requests in which this finds one of these values, as for an allow list or a deny list
-    /// of API keys. Each is written as in a [`SubjectId`](super::SubjectId) of this extractor.
+    /// Holds for requests in which this finds one of these values, as for an allow list or a deny
+    /// list of API keys. Each is written as in a [`SubjectId`](super::SubjectId) of this extractor.
     ///
     /// It holds for no request that does not tell. For addresses there are
     /// [`PeerIp::is_within`](super::PeerIp::is_within) and

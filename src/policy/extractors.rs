@@ -19,33 +19,16 @@ use crate::{
 /// In a program the same subject is the value as text, or, of what is not UTF-8, as `[u8]`:
 /// `SubjectId::from("k-88c0")`.
 ///
-/// Missing when the header is absent, empty, or there in several lines: which of them counts is then
-/// for each reader to guess, and a client must not be counted under one value and served under another.
+/// Missing when the header is absent, empty, or there in several lines: which of them counts is
+/// then for each reader to guess, and a client must not be counted under one value
+/// and served under another.
 ///
 /// Whoever may send any value may count as anybody. So this is for values that something verifies,
 /// such as API keys; for addresses there is [`client_ip`](super::client_ip).
 #[must_use]
 pub fn header(name: &str) -> impl KeyExtractor + Clone + fmt::Debug + use<> {
     Header {
-        name: HeaderName::try_from(name)
-            .map_err(|_| {
-                ConfigError::new(format!(
-                    "header({name:?}): not a header name; write one such as \"x-api-key\""
-                ))
-            })
-            .and_then(|name| {
-                match name.as_str() {
-                    "x-forwarded-for" | "x-real-ip" => Err(name),
-                    _ if name == FORWARDED => Err(name),
-                    _ => Ok(name),
-                }
-                .map_err(|name| {
-                    ConfigError::new(format!(
-                        "header(\"{name}\"): every client can write this header itself; write \
-                     client_ip(TrustedProxies::cidrs([..])?) with the networks of your proxies"
-                    ))
-                })
-            }),
+        name: header_name(name),
     }
 }
 
@@ -66,12 +49,13 @@ impl KeyExtractor for Header {
     }
 }
 
-/// The value of a cookie, byte for byte and as it was sent: quotes and percent-encoding are part of it.
+/// The value of a cookie, byte for byte and as it was sent: quotes and
+/// percent-encoding are part of it.
 ///
 /// In a program the same subject is that value as text, or, of what is not UTF-8, as `[u8]`.
 ///
-/// The name is compared exactly, in all `Cookie` lines. Missing when the cookie is absent, empty, or
-/// there more than once.
+/// The name is compared exactly, in all `Cookie` lines. Missing when the cookie is absent, empty,
+/// or there more than once.
 #[must_use]
 pub fn cookie(name: &str) -> impl KeyExtractor + Clone + fmt::Debug + use<> {
     // RFC 6265 §4.1.1: a cookie's name is a token, as a header's is.
@@ -139,10 +123,11 @@ impl<T> fmt::Debug for Extension<T> {
 /// The pattern of the route that axum chose, such as `/users/{id}`; never missing.
 ///
 /// It is never the path itself, of which a client can make up as many as it likes. All requests for
-/// which axum has chosen no route count as one: those of a fallback, and all of them where the layer
-/// stands around the router instead of in it.
+/// which axum has chosen no route count as one: those of a fallback, and all of them where the
+/// layer stands around the router instead of in it.
 ///
-/// In a program the same subject is `Some("/users/{id}")`, and `None::<&str>` where there is no route.
+/// In a program the same subject is `Some("/users/{id}")`, and `None::<&str>`
+/// where there is no route.
 #[cfg(feature = "axum")]
 #[must_use]
 pub fn matched_path() -> impl KeyExtractor + Clone + fmt::Debug {
@@ -160,6 +145,22 @@ impl KeyExtractor for MatchedPath {
         key.push(route.map(axum::extract::MatchedPath::as_str));
         Some(())
     }
+}
+
+/// The name of a header that may say whose a request is.
+fn header_name(name: &str) -> Result<HeaderName, ConfigError> {
+    let Ok(name) = HeaderName::try_from(name) else {
+        return Err(ConfigError::new(format!(
+            "header({name:?}): not a header name; write one such as \"x-api-key\""
+        )));
+    };
+    if name == FORWARDED || matches!(name.as_str(), "x-forwarded-for" | "x-real-ip") {
+        return Err(ConfigError::new(format!(
+            "header(\"{name}\"): every client can write this header itself; write \
+             client_ip(TrustedProxies::cidrs([..])?) with the networks of your proxies"
+        )));
+    }
+    Ok(name)
 }
 
 /// Appends a value that was sent, unless it is empty: as text where it is that, since programs have

@@ -1,8 +1,8 @@
 //! Reading the chain of addresses in a forwarding header.
 //!
 //! A proxy appends what it saw on the right, and whatever stands left of that may be forged. So
-//! everything is read from the right, entry by entry, and nothing that stands further left can change
-//! what an entry means: not unbalanced quotes, not bytes that are no text.
+//! everything is read from the right, entry by entry, and nothing that stands further left can
+//! change what an entry means: not unbalanced quotes, not bytes that are no text.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -27,8 +27,8 @@ pub(super) fn forwarded(line: &[u8]) -> impl Iterator<Item = Option<IpAddr>> {
     })
 }
 
-/// The address in `node` (RFC 7239 §6): without port, brackets and zone, and an IPv4 address that IPv6
-/// maps as itself. None for `unknown`, for an obfuscated name, and for anything else.
+/// The address in `node` (RFC 7239 §6): without port, brackets and zone, and an IPv4 address that
+/// IPv6 maps as itself. None for `unknown`, for an obfuscated name, and for anything else.
 pub(super) fn address(node: &[u8]) -> Option<IpAddr> {
     let node = str::from_utf8(node.trim_ascii()).ok()?;
     let ip = if let Some(bracketed) = node.strip_prefix('[') {

@@ -1,8 +1,9 @@
 //! Which rule a request gets, and under whose name it counts.
 //!
 //! A [`Policy`] chooses the rule: a rule alone (every request), [`Routes`] (by method and path), a
-//! closure, a rule that an outer middleware put into the request ([`from_extension`]), or one policy
-//! [`or`](Policy::or) another. A request without a rule passes through a layer as if it were not there.
+//! closure, a rule that an outer middleware put into the request ([`from_extension`]), or one
+//! policy [`or`](Policy::or) another. A request without a rule passes through a layer
+//! as if it were not there.
 //!
 //! ```
 //! use tower_stash::policy::{Policy, Routes, from_extension};

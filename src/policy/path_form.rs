@@ -74,8 +74,8 @@ impl<'a> AxumRoute<'a> {
     }
 }
 
-/// Whether a path has nothing to decode, and neither empty segments nor such as begin with a dot, so
-/// that all who read it see the same.
+/// Whether a path has nothing to decode, and neither empty segments nor such as begin with a dot,
+/// so that all who read it see the same.
 fn is_simple(path: &str) -> bool {
     let mut before = b'/';
     for (at, byte) in path.bytes().enumerate() {

@@ -458,8 +458,8 @@ mod tests {
     }
 
     proptest! {
-        /// Which of several patterns is chosen, and that none is missed, is compared with the router
-        /// that axum uses.
+        /// Which of several patterns is chosen, and that none is missed, is compared with the
+        /// router that axum uses.
         #[test]
         fn what_the_router_of_axum_reaches_gets_the_rule_of_the_same_pattern(
             texts in proptest::collection::vec(some_pattern(), 1..6),

@@ -63,7 +63,8 @@ pub struct PeerAddr(pub SocketAddr);
 /// The address at the other end of the connection, whatever headers say.
 ///
 /// It comes from [`PeerAddr`] or, with the feature `axum`, from `ConnectInfo<SocketAddr>`; missing
-/// where there is neither, and on a unix socket. Behind a proxy it is the proxy's: use [`client_ip`](super::client_ip).
+/// where there is neither, and on a unix socket. Behind a proxy it is the proxy's: use
+/// [`client_ip`](super::client_ip).
 ///
 /// All addresses of one IPv6 /64 count as one, since a client usually has a whole one; an IPv4
 /// address that IPv6 maps is that IPv4 address. In a program this peer is [`ClientAddr`].
@@ -81,8 +82,8 @@ impl PeerIp {
     /// `"192.0.2.0/24"`, `"2001:db8::/32"` or one address.
     ///
     /// It holds for no request without a peer address: where that shall not avoid a deny list, the
-    /// rule's subject is [`or_reject`](KeyExtractor::or_reject). An IPv4 address that IPv6 maps is that
-    /// IPv4 address, so `"::/0"` holds no IPv4 address.
+    /// rule's subject is [`or_reject`](KeyExtractor::or_reject). An IPv4 address that IPv6 maps is
+    /// that IPv4 address, so `"::/0"` holds no IPv4 address.
     ///
     /// # Errors
     ///

@@ -29,10 +29,10 @@ use crate::error::ConfigError;
 ///
 /// # Which rule
 ///
-/// Of all rules whose method and pattern cover a request, the one with the most specific pattern: as
-/// in axum's router, literal text goes before `{id}`, and that before `{*rest}`. Of two with the same
-/// pattern, the one for the method goes before the one for [`any`](Self::any). Unlike in a router, a
-/// pattern that has no rule for the method hides no wider one: next to the rules above,
+/// Of all rules whose method and pattern cover a request, the one with the most specific pattern:
+/// as in axum's router, literal text goes before `{id}`, and that before `{*rest}`. Of two with the
+/// same pattern, the one for the method goes before the one for [`any`](Self::any). Unlike in a
+/// router, a pattern that has no rule for the method hides no wider one: next to the rules above,
 /// `.post("/api/orders", ..)` leaves `GET /api/orders` with the rule of `/api/{*rest}`.
 ///
 /// A [`get`](Self::get) rule covers HEAD too, as axum's handlers for GET answer it.
@@ -40,42 +40,44 @@ use crate::error::ConfigError;
 /// # Which path
 ///
 /// The whole path that the client asked for: within an axum router also where `nest` has taken the
-/// prefix away, so a pattern does not depend on where the layer stands (feature `axum`). Elsewhere it
-/// is the path of the request's URI. A path that was rewritten inside of an axum router, before it came
-/// to the layer, is read besides. Only if all that happened is that the beginning was taken away it is
-/// not, since that is what `nest` does.
+/// prefix away, so a pattern does not depend on where the layer stands (feature `axum`). Elsewhere
+/// it is the path of the request's URI. A path that was rewritten inside of an axum router, before
+/// it came to the layer, is read besides. Only if all that happened is that the beginning was taken
+/// away it is not, since that is what `nest` does.
 ///
-/// Where axum has chosen a route ([`MatchedPath`](https://docs.rs/axum/0.8/axum/extract/struct.MatchedPath.html)),
-/// a pattern covers the request also if it covers that route, as `/users/{id}` and `/api/{*rest}` do
+/// Where axum has chosen a route
+/// ([`MatchedPath`](https://docs.rs/axum/0.8/axum/extract/struct.MatchedPath.html)), a pattern
+/// covers the request also if it covers that route, as `/users/{id}` and `/api/{*rest}` do
 /// `/users/{user_id}` and `/api/users/{id}`.
 ///
 /// # Which spelling
 ///
-/// A client may percent-encode what needs no encoding (`/%6Cogin`), write a slash as `%2F`, double it,
-/// put `.` between two, or add one at the end; what of that reaches a handler depends on the
+/// A client may percent-encode what needs no encoding (`/%6Cogin`), write a slash as `%2F`, double
+/// it, put `.` between two, or add one at the end; what of that reaches a handler depends on the
 /// router. Letters of another case are another path, as in axum, and `..` is not resolved.
 ///
-/// * **Axum has chosen a route without `{*name}`.** Its choice is final. If that very route has a rule,
-///   whatever its parameters are called, this is the rule; a more specific pattern goes before it only
-///   if it covers the path as axum reads it, byte for byte, which axum would have followed were it a
-///   route too. So no spelling leads from `/render/{name}` to a laxer rule of the routes
-///   `/render/{name}/{part}` or `/render/preview`.
-/// * **Such a route has no rule of its own.** Patterns are compared with the path as the handler gets it:
-///   divided as axum divides it, then decoded. So a rule for `/auth/login` holds for `/auth/l%6Fgin`
-///   where the route is `/auth/{action}`.
+/// * **Axum has chosen a route without `{*name}`.** Its choice is final. If that very route has a
+///   rule, whatever its parameters are called, this is the rule; a more specific pattern goes
+///   before it only if it covers the path as axum reads it, byte for byte, which axum would have
+///   followed were it a route too. So no spelling leads from `/render/{name}` to a laxer rule of
+///   the routes `/render/{name}/{part}` or `/render/preview`.
+/// * **Such a route has no rule of its own.** Patterns are compared with the path as the handler
+///   gets it: divided as axum divides it, then decoded. So a rule for `/auth/login` holds for
+///   `/auth/l%6Fgin` where the route is `/auth/{action}`.
 /// * **Axum has chosen `/{*name}` or nothing**, or there is no axum, or the layer stands around
-///   the router. Something else will read the path, so all counts that it may read: decoded, and with
-///   encoded slashes as slashes and without empty and `.` segments. The most specific rule of any
-///   reading holds.
+///   the router. Something else will read the path, so all counts that it may read: decoded, and
+///   with encoded slashes as slashes and without empty and `.` segments. The most specific rule of
+///   any reading holds.
 ///
-/// Hence: give every route a rule of its own, or none to its neighbours; and put the layer on the router
-/// ([`Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer)), not around it.
-/// A rule for a part of a route that has a rule itself (`/users/me` under `/users/{id}`) holds for the
-/// plain spelling only: where it is the stricter one, make it a route. And where a rule that is more
-/// specific than another one is laxer, `{*name}` or a service behind a proxy cannot tell them
-/// apart for certain.
+/// Hence: give every route a rule of its own, or none to its neighbours; and put the layer on the
+/// router ([`Router::layer`](https://docs.rs/axum/0.8/axum/struct.Router.html#method.layer)), not
+/// around it. A rule for a part of a route that has a rule itself (`/users/me` under `/users/{id}`)
+/// holds for the plain spelling only: where it is the stricter one, make it a route. And where a
+/// rule that is more specific than another one is laxer, `{*name}` or a service behind a proxy
+/// cannot tell them apart for certain.
 ///
-/// A slash at the end of a pattern counts for nothing, and `/api/{*rest}` covers `/api` and `/api/` too.
+/// A slash at the end of a pattern counts for nothing, and `/api/{*rest}`
+/// covers `/api` and `/api/` too.
 ///
 /// # Cost
 ///

@@ -6,8 +6,8 @@ use crate::key::{KeyPart, KeyParts};
 
 /// Whose counters they are, given by a program rather than by a request.
 ///
-/// It is made from the value that the rule's extractor finds in the requests of that subject, of the
-/// same type or of one that is the same part of a key:
+/// It is made from the value that the rule's extractor finds in the requests of that subject, of
+/// the same type or of one that is the same part of a key:
 ///
 /// | the rule's subject | what to make it from |
 /// |---|---|
@@ -48,8 +48,8 @@ impl SubjectId {
         Self { parts }
     }
 
-    /// Appends to the key what [`Subject::resolve`](super::Subject::resolve) appends for a request of
-    /// this subject.
+    /// Appends to the key what [`Subject::resolve`](super::Subject::resolve) appends for a request
+    /// of this subject.
     pub fn append_to_key(&self, key: &mut KeyParts) {
         key.extend(&self.parts);
     }

@@ -17,8 +17,8 @@ use crate::{error::ConfigError, key::KeyParts};
 
 /// The address of the client as the trusted proxies tell it.
 ///
-/// Addresses are aggregated as by [`peer_ip`](super::peer_ip). See [`TrustedProxies`] for when it is missing.
-/// In a program this client is [`ClientAddr`].
+/// Addresses are aggregated as by [`peer_ip`](super::peer_ip). See [`TrustedProxies`] for when it
+/// is missing. In a program this client is [`ClientAddr`].
 #[must_use]
 pub fn client_ip(proxies: TrustedProxies) -> ClientIp {
     ClientIp { proxies }
@@ -35,8 +35,8 @@ impl ClientIp {
     /// `"192.0.2.0/24"`, `"2001:db8::/32"` or one address.
     ///
     /// It holds for no request whose client is unknown: where that shall not avoid a deny list,
-    /// the rule's subject is [`or_reject`](KeyExtractor::or_reject). An IPv4 address that IPv6 maps is
-    /// that IPv4 address, so `"::/0"` holds no IPv4 address.
+    /// the rule's subject is [`or_reject`](KeyExtractor::or_reject). An IPv4 address that IPv6 maps
+    /// is that IPv4 address, so `"::/0"` holds no IPv4 address.
     ///
     /// # Errors
     ///
@@ -65,9 +65,9 @@ impl KeyExtractor for ClientIp {
 /// Which proxies are believed when they say for whom they ask.
 ///
 /// Each proxy appends to the forwarding header the address that it was asked from. So the header is
-/// read from the right, all its lines as one, and whatever a client wrote into it stands left of what
-/// is read. An entry that is needed and names no address, such as `unknown`, makes the client's
-/// address missing; it does not hand the request to somebody else's name.
+/// read from the right, all its lines as one, and whatever a client wrote into it stands left of
+/// what is read. An entry that is needed and names no address, such as `unknown`, makes the
+/// client's address missing; it does not hand the request to somebody else's name.
 #[derive(Clone, Debug)]
 pub struct TrustedProxies {
     trust: Trust,
@@ -89,25 +89,27 @@ pub enum ForwardingHeader {
     XForwardedFor,
     /// `Forwarded` (RFC 7239): the `for` parameters.
     Forwarded,
-    /// A header that holds one address, which the proxy next to this service sets and lets no client
-    /// set: `x-real-ip`, `cf-connecting-ip`. It is read only if the peer is trusted, so it needs
-    /// [`TrustedProxies::cidrs`].
+    /// A header that holds one address, which the proxy next to this service sets and lets no
+    /// client set: `x-real-ip`, `cf-connecting-ip`. It is read only if the peer is trusted, so it
+    /// needs [`TrustedProxies::cidrs`].
     Single(HeaderName),
 }
 
 impl TrustedProxies {
-    /// Believes the proxies in these networks, such as `"10.0.0.0/8"`, `"2001:db8::/32"` or one address.
+    /// Believes the proxies in these networks, such as `"10.0.0.0/8"`,
+    /// `"2001:db8::/32"` or one address.
     ///
     /// The walk begins with the peer and goes through the header from the right for as long as the
     /// address at hand is trusted; the first that is not is the client. If all are, the client is
     /// the leftmost, as nginx has it with `real_ip_recursive on`: a request of one of the proxies
-    /// themselves, or from within the trusted networks. Without a [`PeerAddr`](super::PeerAddr) the address is missing.
+    /// themselves, or from within the trusted networks. Without a
+    /// [`PeerAddr`](super::PeerAddr) the address is missing.
     ///
     /// # Errors
     ///
-    /// No network at all, text that is none, bits after a network's length, a network of all addresses,
-    /// an IPv6 network that is wider than `::ffff:0:0/96` and holds it: IPv4 proxies are trusted by
-    /// their IPv4 network.
+    /// No network at all, text that is none, bits after a network's length, a network of all
+    /// addresses, an IPv6 network that is wider than `::ffff:0:0/96` and holds it: IPv4 proxies are
+    /// trusted by their IPv4 network.
     pub fn cidrs<I>(networks: I) -> Result<Self, ConfigError>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -154,7 +156,8 @@ impl TrustedProxies {
         }
     }
 
-    /// Where the proxies write it; default [`ForwardingHeader::XForwardedFor`]. No other header is looked at.
+    /// Where the proxies write it; default [`ForwardingHeader::XForwardedFor`]. No
+    /// other header is looked at.
     #[must_use]
     pub fn with_header(mut self, header: ForwardingHeader) -> Self {
         self.header = header;

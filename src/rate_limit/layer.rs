@@ -65,10 +65,10 @@ impl<R> RateLimitLayer<R> {
     /// Lets CORS preflights pass uncounted: `OPTIONS` with `Origin` and
     /// `Access-Control-Request-Method`.
     ///
-    /// Only for a service in which something answers every such request itself, such as tower-http's
-    /// `CorsLayer` *inside* this layer. Where a handler runs for any method, as gRPC services and
-    /// axum's `any` do, these three words would lift its limit for whoever writes them. A `CorsLayer`
-    /// outside this layer answers preflights before they come here.
+    /// Only for a service in which something answers every such request itself, such as
+    /// tower-http's `CorsLayer` *inside* this layer. Where a handler runs for any method, as gRPC
+    /// services and axum's `any` do, these three words would lift its limit for whoever writes
+    /// them. A `CorsLayer` outside this layer answers preflights before they come here.
     #[must_use]
     pub fn with_uncounted_preflights(mut self) -> Self {
         Arc::make_mut(&mut self.shared).counts_preflights = false;
@@ -85,13 +85,13 @@ impl<R> RateLimitLayer<R> {
         self
     }
 
-    /// Remembers denials of up to this many subjects, to repeat them without a round trip; by default
-    /// 10,000, with 0 none.
+    /// Remembers denials of up to this many subjects, to repeat them without a round trip; by
+    /// default 10,000, with 0 none.
     ///
     /// A denial is repeated until its wait is over, for at most five seconds, so what another
     /// instance resets, raises or gives back may be seen so much later. Denials of rules that count
-    /// [by response](RateLimitRule::with_count_if) or [give permits](RateLimitRule::with_permit) are not
-    /// remembered, nor any on a backend in this process.
+    /// [by response](RateLimitRule::with_count_if) or [give permits](RateLimitRule::with_permit)
+    /// are not remembered, nor any on a backend in this process.
     #[must_use]
     pub fn with_deny_cache(mut self, subjects: usize) -> Self {
         self.engine_mut().set_deny_cache(subjects);
@@ -101,9 +101,10 @@ impl<R> RateLimitLayer<R> {
     /// The limits of a rule without HTTP: to check, look at, reset or penalise a subject from a
     /// handler, a job or an admin page.
     ///
-    /// It asks this rule alone, not those that it [asks too](RateLimitRule::with_and). The layer's own
-    /// settings, such as [`with_key_secret`](Self::with_key_secret), come first: it does not see later
-    /// ones. Give it a clone of a rule that the layer has: another one is not looked at for mistakes.
+    /// It asks this rule alone, not those that it [asks too](RateLimitRule::with_and). The layer's
+    /// own settings, such as [`with_key_secret`](Self::with_key_secret), come first: it does not
+    /// see later ones. Give it a clone of a rule that the layer has: another one is
+    /// not looked at for mistakes.
     #[must_use]
     pub fn limiter(&self, rule: &RateLimitRule) -> RateLimiter {
         RateLimiter::of(Arc::clone(&self.shared.engine), rule.clone())
@@ -112,8 +113,9 @@ impl<R> RateLimitLayer<R> {
     /// Says what would become of a request now, and why; takes nothing.
     ///
     /// It sees what the layer would: where an outer middleware puts a user, a plan or a
-    /// [`PeerAddr`](crate::policy::PeerAddr) into the extensions, put them into this request too. Every
-    /// rule that applies is explained, those after a denial as well, and costs one round trip.
+    /// [`PeerAddr`](crate::policy::PeerAddr) into the extensions, put them into this request too.
+    /// Every rule that applies is explained, those after a denial as well,
+    /// and costs one round trip.
     pub async fn explain(&self, request: &http::request::Parts) -> Explanation {
         self.shared.explain(request).await
     }

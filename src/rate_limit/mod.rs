@@ -71,22 +71,23 @@
 //!
 //! # Without HTTP
 //!
-//! A [`RateLimiter`] decides by the same rules for a job or a handler, and is an admin page's hand on
-//! what the layer counts: it looks, resets, penalises and bans.
+//! A [`RateLimiter`] decides by the same rules for a job or a handler, and is an admin page's hand
+//! on what the layer counts: it looks, resets, penalises and bans.
 //! [`RateLimitLayer::explain`] says in words what would become of a request, and why.
 //!
 //! # The deny cache
 //!
-//! Where a decision is a round trip, a denial is remembered in the process and repeated until its wait is
-//! over. That admits nothing more, since nobody can be admitted before; and a client that
+//! Where a decision is a round trip, a denial is remembered in the process and repeated until its
+//! wait is over. That admits nothing more, since nobody can be admitted before; and a client that
 //! keeps trying costs the backend nothing. See
 //! [`with_deny_cache`](RateLimitLayer::with_deny_cache).
 //!
 //! # Busy subjects
 //!
-//! A decision is one round trip, and a subject that is known to be denied costs none. Where thousands
-//! of requests a second share a limit, [`RateLimitRule::with_coalescing`] asks once for all that come
-//! during a call, and [`RateLimitRule::with_leases`] takes units for later requests along.
+//! A decision is one round trip, and a subject that is known to be denied costs none. Where
+//! thousands of requests a second share a limit, [`RateLimitRule::with_coalescing`] asks once for
+//! all that come during a call, and [`RateLimitRule::with_leases`] takes units
+//! for later requests along.
 //!
 //! # What it costs
 //!
@@ -98,20 +99,20 @@
 //!
 //! The rule decides: requests go through uncounted ([`Outage::Allow`], the default), get 503
 //! ([`Outage::Deny`]), or are counted in the process against a share of each limit
-//! ([`Outage::Local`]). A time-out counts as away, and the call is not repeated: at worst one request
-//! too many is counted. Responses then have no `RateLimit` headers, since nobody knows where the
-//! limits stand.
+//! ([`Outage::Local`]). A time-out counts as away, and the call is not repeated: at worst one
+//! request too many is counted. Responses then have no `RateLimit` headers, since nobody knows
+//! where the limits stand.
 //!
-//! The layer adds a [`Breaker`](crate::backend::Breaker) and no time-out: `RedisBackend` has its own;
-//! wrap a backend that may hang in a [`Timeout`](crate::backend::Timeout).
+//! The layer adds a [`Breaker`](crate::backend::Breaker) and no time-out: `RedisBackend` has its
+//! own; wrap a backend that may hang in a [`Timeout`](crate::backend::Timeout).
 //!
 //! # Outcomes
 //!
 //! In [metrics and events](crate::observe), of each rule that was asked: `allowed`; `denied` (429);
-//! `denied_cached` (429, from the deny cache); `banned` (429); `shadow_denied` (let through by a rule
-//! on trial); `deny_listed` (403); `missing_key` (400, where the subject is
-//! [`or_reject`](crate::policy::KeyExtractor::or_reject)); `outage` (the backend did not answer, and
-//! the rule's [`Outage`] decided).
+//! `denied_cached` (429, from the deny cache); `banned` (429); `shadow_denied` (let through by a
+//! rule on trial); `deny_listed` (403); `missing_key` (400, where the subject is
+//! [`or_reject`](crate::policy::KeyExtractor::or_reject)); `outage` (the backend did not answer,
+//! and the rule's [`Outage`] decided).
 
 mod engine;
 mod future;

@@ -11,16 +11,10 @@ use crate::{
     respond::{GrpcCode, Rejection},
 };
 
-/// The limits do not admit it: `quota-exceeded` of draft-ietf-httpapi-ratelimit-headers-11 §5.1.
+/// The limits do not admit it, now or ever.
 pub(super) fn denied(rule: &RateLimitRule, names: &[Arc<str>], decision: &Decision) -> Rejection {
-    let rejection = rejection(
-        rule,
-        StatusCode::TOO_MANY_REQUESTS,
-        GrpcCode::RESOURCE_EXHAUSTED,
-        "Request cannot be satisfied as assigned quota has been exceeded",
-    )
-    .with_type("https://iana.org/assignments/http-problem-types#quota-exceeded")
-    .with_violated_policies(violated(names, decision));
+    let violated = violated(names, decision);
+    let rejection = Rejection::quota_exceeded(LAYER, rule.shared_name(), violated);
     with_retry(rejection, decision.retry())
 }
 
@@ -49,18 +43,17 @@ pub(super) fn deny_listed(rule: &RateLimitRule) -> Rejection {
 
 /// The backend does not answer, and the rule denies while it does not.
 pub(super) fn outage(rule: &RateLimitRule) -> Rejection {
-    Rejection::outage(LayerName::RateLimit.as_str(), rule.shared_name())
+    Rejection::outage(LAYER, rule.shared_name())
 }
 
 /// The request does not say whose limits it counts in, and the rule insists.
 pub(super) fn missing_key(rule: &RateLimitRule) -> Rejection {
-    Rejection::missing_key(LayerName::RateLimit.as_str(), rule.shared_name())
+    Rejection::missing_key(LAYER, rule.shared_name())
 }
 
 /// Whether a layer like this one denied a request, because of its limits.
 pub(super) fn is_of_limits(rejection: &Rejection) -> bool {
-    rejection.layer() == LayerName::RateLimit.as_str()
-        && rejection.violated_policies().next().is_some()
+    rejection.layer() == LAYER && rejection.violated_policies().next().is_some()
 }
 
 fn with_retry(rejection: Rejection, retry: Retry) -> Rejection {
@@ -86,8 +79,10 @@ fn rejection(
     title: &'static str,
 ) -> Rejection {
     let name: &Arc<str> = rule.shared_name();
-    Rejection::new(LayerName::RateLimit.as_str(), name, status, code, title)
+    Rejection::new(LAYER, name, status, code, title)
 }
+
+const LAYER: &str = LayerName::RateLimit.as_str();
 
 #[cfg(test)]
 mod tests {

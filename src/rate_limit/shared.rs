@@ -11,7 +11,8 @@ use super::{
 };
 use crate::policy::Policy;
 
-/// Settings, and pointers to what decides; a clone with another setting decides together with this one.
+/// Settings, and pointers to what decides; a clone with another setting
+/// decides together with this one.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) policy: Arc<dyn Policy<RateLimitRule>>,
@@ -53,7 +54,8 @@ impl Shared {
     }
 }
 
-/// Whether a browser asks what it may send (Fetch, §4.8 "CORS-preflight fetch"): it is not the request yet.
+/// Whether a browser asks what it may send (Fetch, §4.8 "CORS-preflight fetch"):
+/// it is not the request yet.
 fn is_preflight(request: &Parts) -> bool {
     request.method == http::Method::OPTIONS
         && request.headers.contains_key(http::header::ORIGIN)

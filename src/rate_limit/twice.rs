@@ -1,4 +1,5 @@
-//! Noticing that a rule counts one request twice: its layer is there twice, or another one has it too.
+//! Noticing that a rule counts one request twice: its layer is there twice,
+//! or another one has it too.
 
 use std::sync::{
     Arc,
@@ -20,8 +21,8 @@ struct CountedBy(Vec<Arc<str>>);
 
 /// Warns, once, if one of these rules counts this request already.
 ///
-/// Only the first requests of a rule are looked at: how layers are put together does not change, and
-/// the mark costs an allocation.
+/// Only the first requests of a rule are looked at: how layers are put together does not change,
+/// and the mark costs an allocation.
 pub(super) fn watch<'a>(
     rules: impl Iterator<Item = &'a RateLimitRule>,
     extensions: &mut Extensions,
@@ -45,15 +46,15 @@ pub(super) fn watch<'a>(
 impl Looks {
     fn are_left(&self) -> bool {
         let Self(looks) = self;
-        looks.load(Ordering::Relaxed) < MOST_LOOKS
-            && looks.fetch_add(1, Ordering::Relaxed) < MOST_LOOKS
+        looks.load(Ordering::Relaxed) < MAX_LOOKS
+            && looks.fetch_add(1, Ordering::Relaxed) < MAX_LOOKS
     }
 }
 
 /// Where a rule counts a request twice.
 static TWICE: WarnOnce = WarnOnce::new("rate_limit: rule applied twice");
 
-const MOST_LOOKS: u32 = 64;
+const MAX_LOOKS: u32 = 64;
 
 #[cfg(test)]
 mod tests {

@@ -16,8 +16,8 @@ use crate::backend::{
 ///
 /// What a call meets is, in this order: the outage if [it is down](Self::go_down); the next fault
 /// of the [script](Self::script), if one is left; at the [fault rate](Self::with_fault_rate) one of
-/// the [faults](Self::with_faults), by a schedule that only the [seed](Self::with_seed) decides; none.
-/// Clones share script, schedule and counts, so a test keeps one and gives the other away.
+/// the [faults](Self::with_faults), by a schedule that only the [seed](Self::with_seed) decides;
+/// none. Clones share script, schedule and counts, so a test keeps one and gives the other away.
 ///
 /// ```
 /// use tower_stash::{
@@ -82,7 +82,8 @@ impl<B> FaultBackend<B> {
         }
     }
 
-    /// Layers see it as a backend that is reached over a network, and save calls to it where they can.
+    /// Layers see it as a backend that is reached over a network, and save
+    /// calls to it where they can.
     #[must_use]
     pub fn seen_as_remote(mut self) -> Self {
         self.is_seen_as_remote = true;

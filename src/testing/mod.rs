@@ -1,8 +1,8 @@
 //! Tools for tests: of your service, and of a backend of your own.
 //!
 //! [`ManualClock`] makes a [`MemoryBackend`](crate::backend::MemoryBackend) pass days in no time.
-//! [`FaultBackend`] makes any backend fail when you say. [`conformance`] asks a backend for all that
-//! the layers rely on.
+//! [`FaultBackend`] makes any backend fail when you say. [`conformance`] asks a backend for all
+//! that the layers rely on.
 //!
 //! ```
 //! use std::{net::SocketAddr, time::Duration};
@@ -45,8 +45,9 @@
 //! # }
 //! ```
 //!
-//! After five failures the layer's [`Breaker`](crate::backend::Breaker) answers for a second by tokio's
-//! time, which a test under `#[tokio::test(start_paused = true)]` moves with `tokio::time::advance`.
+//! After five failures the layer's [`Breaker`](crate::backend::Breaker) answers for a second by
+//! tokio's time, which a test under `#[tokio::test(start_paused = true)]` moves
+//! with `tokio::time::advance`.
 
 mod clock;
 pub mod conformance;

@@ -68,3 +68,12 @@ fn a_rule_shows_its_settings() {
         "ConcurrencyLimitRule { name: \"api\", limit: 7, lease: 30s, outage: Allow, .. }";
     assert_eq!(shown, expected);
 }
+
+#[test]
+fn a_layer_can_be_cloned_whatever_answers() {
+    struct NoClone;
+
+    let layer = ConcurrencyLimitLayer::new(MemoryBackend::new(), rule("api", 1).unwrap());
+    let layer = layer.unwrap().with_respond(NoClone);
+    let _ = layer.clone();
+}

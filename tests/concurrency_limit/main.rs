@@ -13,11 +13,18 @@ mod bounds;
 mod cancellation;
 mod configuration;
 mod endless;
-#[path = "../rate_limit/http_client.rs"]
+#[path = "../support/http_client.rs"]
 mod http_client;
 mod observability;
+#[path = "../support/observed.rs"]
+mod observed;
 mod outage;
 mod readiness;
 mod release;
 mod renewal;
 mod stacks;
+#[path = "../support/strict.rs"]
+mod strict;
+
+/// The layer that is tested, as metrics name it.
+const LAYER: &str = "concurrency_limit";

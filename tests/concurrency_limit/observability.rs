@@ -1,14 +1,7 @@
 //! What operators see of decisions.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
-
 use axum::body::Body;
 use http::{Method, Request};
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tower::ServiceExt as _;
 use tower_stash::{
     concurrency_limit::ConcurrencyLimitRule,
@@ -18,6 +11,7 @@ use tower_stash::{
 use crate::{
     endless::{LEASE, endless, faulty, layer, pass},
     http_client::request,
+    observed::{counts, logged, outcomes},
 };
 
 /// One admitted request that outlasts an outage, one denied, one without a key, one in the outage.
@@ -43,72 +37,20 @@ async fn four_requests() {
     pass(&clock, LEASE).await;
 }
 
-/// Runs it so many hours later than other tests, so that none of them has just given the same warning.
-fn block_on_after<T>(hours: u64, future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        tokio::time::advance(Duration::from_secs(hours * 3_600)).await;
-        future.await
-    })
-}
-
 #[test]
 fn every_decision_is_counted_under_its_rule_and_outcome() {
-    let recorder = DebuggingRecorder::new();
-    let snapshotter = recorder.snapshotter();
-    metrics::with_local_recorder(&recorder, || block_on_after(1, four_requests()));
-    let mut counted: Vec<_> = snapshotter
-        .snapshot()
-        .into_vec()
-        .into_iter()
-        .map(|(key, _, _, value)| {
-            let labels = key.key().labels().map(|label| label.value().to_owned());
-            let labels = labels.collect::<Vec<_>>().join(" ");
-            (format!("{} {labels}", key.key().name()), value)
-        })
-        .collect();
-    counted.sort_by(|a, b| a.0.cmp(&b.0));
-    let row = |outcome: &str| {
-        let name = format!("tower_stash_requests_total concurrency_limit api {outcome}");
-        (name, DebugValue::Counter(1))
-    };
-    let outcomes = ["allowed", "denied", "missing_key", "outage"];
-    assert_eq!(counted, outcomes.map(row));
+    let expected = counts([
+        ("api allowed", 1),
+        ("api denied", 1),
+        ("api missing_key", 1),
+        ("api outage", 1),
+    ]);
+    assert_eq!(outcomes(four_requests()), expected);
 }
 
 #[test]
 fn outages_and_slots_that_ran_out_are_warned_of_and_nothing_a_client_sent_is_logged() {
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    // With one subscriber alone, tracing asks only the thread that comes to an event first whether
-    // anybody listens, and that may be another test's.
-    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .without_time()
-        .with_writer(move || writer.clone())
-        .finish();
-    tracing::subscriber::with_default(subscriber, || block_on_after(2, four_requests()));
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = logged(four_requests());
     for line in [
         r#"DEBUG tower_stash::concurrency_limit: rule=api outcome="denied""#,
         r#"place="concurrency_limit: hold""#,

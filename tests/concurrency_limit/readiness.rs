@@ -1,17 +1,9 @@
 //! The service that was polled ready is the one called, and no permit is lost.
 
-use std::{
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use axum::body::Body;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, StatusCode};
 use tower::{
     Layer as _, Service, ServiceExt as _, buffer::Buffer, limit::GlobalConcurrencyLimitLayer,
 };
@@ -21,41 +13,7 @@ use tower_stash::{
     policy::{KeyExtractor as _, header},
 };
 
-use crate::http_client::request;
-
-/// Panics when it is called without having been polled ready; its clones are not ready.
-#[derive(Debug, Default)]
-struct Strict {
-    is_ready: bool,
-    calls: Arc<AtomicUsize>,
-}
-
-impl Clone for Strict {
-    fn clone(&self) -> Self {
-        Self {
-            is_ready: false,
-            calls: Arc::clone(&self.calls),
-        }
-    }
-}
-
-impl Service<Request<Body>> for Strict {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = std::future::Ready<Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.is_ready = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Request<Body>) -> Self::Future {
-        assert!(self.is_ready, "called without having been polled ready");
-        self.is_ready = false;
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        std::future::ready(Ok(Response::new(Body::from("hello"))))
-    }
-}
+use crate::{http_client::request, strict::Strict};
 
 fn one_at_once() -> ConcurrencyLimitLayer {
     let rule = ConcurrencyLimitRule::new("one", header("x-key").or_skip(), 1).unwrap();
@@ -70,11 +28,9 @@ fn keyed() -> Request<Body> {
 
 #[tokio::test]
 async fn the_service_that_was_polled_ready_is_the_one_called_and_none_on_a_denial() {
-    let calls = Arc::new(AtomicUsize::new(0));
-    let mut service = one_at_once().layer(Strict {
-        is_ready: false,
-        calls: Arc::clone(&calls),
-    });
+    let inner = Strict::default();
+    let calls = inner.calls();
+    let mut service = one_at_once().layer(inner);
     let mut running = Vec::new();
     // Passing, admitted, denied, and passing again.
     for (request, status) in [

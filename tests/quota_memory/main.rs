@@ -1,5 +1,6 @@
-//! The limits are theorems: random calls on the memory backend, against brute force and against what the documentation
-//! of `Quota` promises. P1 to P26 are the properties that the design of rate limits lists.
+//! The limits are theorems: random calls on the memory backend, against brute force and against
+//! what the documentation of `Quota` promises. P1 to P26 are the properties that the
+//! design of rate limits lists.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

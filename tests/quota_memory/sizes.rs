@@ -50,7 +50,8 @@ proptest! {
         }
     }
 
-    /// P26: whatever the size, an accepted one is counted exactly; resizing to what was applied changes nothing.
+    /// P26: whatever the size, an accepted one is counted exactly; resizing to what was
+    /// applied changes nothing.
     #[test]
     fn any_size_is_cut_to_one_that_works(quota in quotas(), size in prop_oneof![any::<u64>(), 0..100_u64]) {
         let limit = Limit::new("a", quota).expect("a valid quota");

@@ -1,5 +1,5 @@
-//! The table in the documentation of `Quota`, a test for each row: the bound is kept by a client that takes whatever it
-//! can get, and it is reached.
+//! The table in the documentation of `Quota`, a test for each row: the bound is kept by a client
+//! that takes whatever it can get, and it is reached.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! What requests cost in allocations, which are most of what a decision in memory takes.
 //!
-//! Nobody listens to metrics or events, and the clock stands still. The inner service's response has
-//! a header, as nearly all have; the first header of a response costs two allocations more. Of the five
-//! of an admitted request one is the subject's, one the call's, two are the limits' standing in a decision
-//! and in a header, and one is the labels of a metric.
+//! Nobody listens to metrics or events, and the clock stands still. The inner service's response
+//! has a header, as nearly all have; the first header of a response costs two allocations more. Of
+//! the five of an admitted request one is the subject's, one the call's, two are the limits'
+//! standing in a decision and in a header, and one is the labels of a metric.
 
 use std::{
     convert::Infallible,

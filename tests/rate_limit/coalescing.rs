@@ -19,15 +19,10 @@ use tower_stash::{
 
 use crate::{
     http_client::request,
-    network::{self, ROUND_TRIP, now},
+    network::{ROUND_TRIP, Remote, now, remote},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// A backend that acts at once, and answers a round trip later.
-fn remote() -> FaultBackend<MemoryBackend> {
-    network::remote(Fault::LateReply(ROUND_TRIP))
-}
 
 fn rule(quota: Quota) -> RateLimitRule {
     RateLimitRule::new("api", header("x-key").or_shared(), [("minute", quota)])
@@ -35,7 +30,7 @@ fn rule(quota: Quota) -> RateLimitRule {
         .with_coalescing()
 }
 
-fn limiter(backend: &FaultBackend<MemoryBackend>, quota: Quota) -> RateLimiter {
+fn limiter(backend: &Remote, quota: Quota) -> RateLimiter {
     RateLimiter::new(backend.clone(), rule(quota)).unwrap()
 }
 

@@ -23,7 +23,8 @@ async fn costing(app: &App, cost: u64) -> u16 {
     app.send(request).await.status().as_u16()
 }
 
-/// Ten a minute at most; how many it really is stands in `x-plan`, and without one there is no limit.
+/// Ten a minute at most; how many it really is stands in `x-plan`, and
+/// without one there is no limit.
 fn planned() -> (App, Store) {
     let store = Store::local();
     let quotas = [("minute", Quota::per_minute(10))];

@@ -14,7 +14,7 @@ use tower_stash::{
 
 use crate::{
     fixture::{App, Store, keyed, number, rule, rule_by, settle, with},
-    observed::{counts, outcomes},
+    observed::{counts, outcomes, paused},
     stress::stressed,
 };
 
@@ -418,8 +418,9 @@ fn request(step: &Step) -> Request<Body> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(stressed(64)))]
 
-    /// P18: it admits nothing more, and denies nothing more. What is told of a wait is no longer than
-    /// it is, and as long where all requests are alike: else some that fit may have come since.
+    /// P18: it admits nothing more, and denies nothing more. What is told of a wait is no longer
+    /// than it is, and as long where all requests are alike: else some that
+    /// fit may have come since.
     #[test]
     fn nobody_can_tell_from_the_statuses_whether_denials_are_remembered(
         mut steps in steps(), fixed in any::<bool>(), alike in any::<bool>(), seconds in 1_u32..8,
@@ -434,12 +435,7 @@ proptest! {
         let rule = rule("api", quota)
             .with_cost(|request| number(&request.headers, "x-cost").unwrap_or(1))
             .with_dynamic_limit("minute", |request| number(&request.headers, "x-plan"));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        paused().block_on(async {
             let (remembering, asking) = (Store::remote(), Store::local());
             let one = App::behind(&remembering.layer(rule.clone()));
             let other = App::behind(&asking.layer(rule));

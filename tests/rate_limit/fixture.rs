@@ -1,4 +1,5 @@
-//! What most tests of this folder need: a rule, a backend that is watched, and a service behind them.
+//! What most tests of this folder need: a rule, a backend that is watched,
+//! and a service behind them.
 
 use std::{
     convert::Infallible,

@@ -20,19 +20,13 @@ use tower_stash::{
 
 use crate::{
     http_client::request,
-    network::{self, ROUND_TRIP, now},
+    network::{ROUND_TRIP, Remote, now, remote, remote_with},
+    observed::paused,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 const INSTANCES: u32 = 8;
-
-type Remote = FaultBackend<MemoryBackend>;
-
-/// A backend that acts at once, and answers a round trip later.
-fn remote() -> Remote {
-    network::remote(Fault::LateReply(ROUND_TRIP))
-}
 
 fn rule(quota: Quota) -> RateLimitRule {
     RateLimitRule::new("api", header("x-key").or_shared(), [("minute", quota)]).unwrap()
@@ -117,7 +111,7 @@ impl Run {
 
 /// Sends these requests to instances that share a backend.
 async fn run(quota: Quota, fault: Fault, arrivals: Vec<Arrival>) -> Run {
-    let backend = network::remote(fault);
+    let backend = remote_with(fault);
     let instances: Vec<_> = (0..INSTANCES).map(|_| instance(&backend, quota)).collect();
     let start = now();
     let requests = arrivals.len();
@@ -260,15 +254,6 @@ proptest! {
         });
         prop_assert!(taken * u64::from(weight) <= small && taken <= large);
     }
-}
-
-/// A runtime whose time is the test's.
-fn paused() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -464,8 +449,8 @@ async fn a_lease_outlasts_the_backend_then_the_rule_decides() {
     assert!(check(&limiter).await.admitted);
 }
 
-/// The statuses of so many requests with this method, of which a GET has a limit of 100 and others one
-/// of 20.
+/// The statuses of so many requests with this method, of which a GET has a limit of 100 and others
+/// one of 20.
 async fn by_size(limits: &RateLimitLayer, method: Method, requests: usize) -> Vec<u16> {
     let service = behind(limits);
     let mut statuses = Vec::with_capacity(requests);

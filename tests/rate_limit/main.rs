@@ -24,6 +24,7 @@ mod fixture;
 mod giving_back;
 mod grpc_refund;
 mod hostile;
+#[path = "../support/http_client.rs"]
 mod http_client;
 mod hyper_stack;
 mod leases;
@@ -31,11 +32,17 @@ mod limiter;
 mod local_outage;
 mod network;
 mod observability;
+#[path = "../support/observed.rs"]
 mod observed;
 mod outage;
 mod readiness;
 mod shadow;
 #[path = "../support/stress.rs"]
 mod stress;
+#[path = "../support/strict.rs"]
+mod strict;
 mod styles;
 mod tonic_stack;
+
+/// The layer that is tested, as metrics name it.
+const LAYER: &str = "rate_limit";

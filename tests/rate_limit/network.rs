@@ -1,4 +1,5 @@
-//! A backend that seems to be reached over a network, on a clock that goes as the test's paused time.
+//! A backend that seems to be reached over a network, on a clock that goes
+//! as the test's paused time.
 
 use std::time::Duration;
 
@@ -12,8 +13,16 @@ use tower_stash::{
 /// How long the backend takes to answer.
 pub(crate) const ROUND_TRIP: Duration = Duration::from_millis(10);
 
+/// A backend in memory that fails on demand.
+pub(crate) type Remote = FaultBackend<MemoryBackend>;
+
+/// A backend that acts at once, and answers a round trip later.
+pub(crate) fn remote() -> Remote {
+    remote_with(Fault::LateReply(ROUND_TRIP))
+}
+
 /// A backend all of whose calls meet this.
-pub(crate) fn remote(fault: Fault) -> FaultBackend<MemoryBackend> {
+pub(crate) fn remote_with(fault: Fault) -> Remote {
     let clock = PausedClock { began: now() };
     FaultBackend::new(MemoryBackend::new().with_clock(clock))
         .seen_as_remote()

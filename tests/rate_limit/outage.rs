@@ -178,8 +178,8 @@ async fn a_request_dropped_while_the_backend_hangs_does_not_run() {
     assert_eq!(get(&service).await.status(), StatusCode::OK);
 }
 
-/// P19: whatever the backend does, a request is answered in time and in the rule's mode, and runs once
-/// if it is admitted.
+/// P19: whatever the backend does, a request is answered in time and in the rule's mode, and runs
+/// once if it is admitted.
 #[tokio::test(start_paused = true)]
 async fn every_failure_is_answered_in_time_and_in_mode() {
     const TIMEOUT: Duration = Duration::from_millis(100);

@@ -29,7 +29,8 @@ impl Bed {
         Self { runtime, servers }
     }
 
-    /// The test `topology::name`, which fails when it takes longer than a minute, or than its stress allows.
+    /// The test `topology::name`, which fails when it takes longer than a minute,
+    /// or than its stress allows.
     ///
     /// Tests run side by side, so each has to stay in a [`namespace`] of its own.
     pub(crate) fn trial<T>(&self, topology: Topology, name: &str, test: T) -> Trial

@@ -266,8 +266,8 @@ impl Admitted {
         start.filter(|start| now < start + window)
     }
 
-    /// What is in a bucket that began full: each microsecond brings a drop, and a token is as many drops as its
-    /// interval has microseconds.
+    /// What is in a bucket that began full: each microsecond brings a drop, and a token is as many
+    /// drops as its interval has microseconds.
     fn level(&self, now: u64, burst: u64) -> u64 {
         let full = burst * self.interval();
         let (mut level, mut last) = (full, 0);
@@ -292,8 +292,8 @@ impl Admitted {
             .unwrap_or(0)
     }
 
-    /// The first millisecond, or microsecond of a token bucket, at which it fits, found by bisection: waiting never
-    /// makes less fit.
+    /// The first millisecond, or microsecond of a token bucket, at which it fits, found by
+    /// bisection: waiting never makes less fit.
     fn retry(&self, now: u64, cost: u64) -> Retry {
         if self.units(cost) > self.quota.capacity() {
             return Retry::Never;
@@ -342,7 +342,8 @@ impl Admitted {
         Ok(())
     }
 
-    /// From any hit to any later one, both counted, no more came than the burst and what was gained since.
+    /// From any hit to any later one, both counted, no more came than the burst
+    /// and what was gained since.
     fn never_outruns(&self, burst: u64) -> Result<(), TestCaseError> {
         for (index, (start, _)) in self.hits.iter().enumerate() {
             let mut sum = 0;

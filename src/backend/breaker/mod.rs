@@ -20,11 +20,11 @@ use crate::clock::monotonic_now;
 
 /// A backend that is left alone while it is down, so that an outage costs its callers no waiting.
 ///
-/// After [5](Self::with_failure_threshold) outages in a row ([`BackendError::is_outage`]) it opens: calls fail
-/// at once with [`Unavailable`](BackendErrorKind::Unavailable), and nothing is applied. After
-/// [1 s](Self::with_probe_after) one call goes through as a probe, while the others still fail at
-/// once. If the probe is answered the breaker closes; if the outage goes on, so does the wait. Calls
-/// that began before the breaker last opened or closed have no say.
+/// After [5](Self::with_failure_threshold) outages in a row ([`BackendError::is_outage`]) it opens:
+/// calls fail at once with [`Unavailable`](BackendErrorKind::Unavailable), and nothing is applied.
+/// After [1 s](Self::with_probe_after) one call goes through as a probe, while the others still
+/// fail at once. If the probe is answered the breaker closes; if the outage goes on, so does the
+/// wait. Calls that began before the breaker last opened or closed have no say.
 ///
 /// What hangs is no failure: give the backend a time-out, *inside* the breaker, so that it sees the
 /// call fail. A call that its caller drops counts for nothing; if it was the probe, the next call

@@ -25,25 +25,25 @@ use crate::clock::{Clock, SystemClock};
 ///
 /// It is bounded twice, by entries and by bytes, and neither bound is exceeded at any time. What no
 /// longer fits pushes out what has expired, then what was used least recently: a record, a whole
-/// index, or all counters or slots of one subject. A counter that is pushed out starts again from nothing, so
-/// leave room for as many subjects as come within the longest window.
+/// index, or all counters or slots of one subject. A counter that is pushed out starts again from
+/// nothing, so leave room for as many subjects as come within the longest window.
 ///
 /// # What is counted
 ///
-/// An entry is a record, an index, or the counters or the slots of one subject. Its bytes are its key, its
-/// content and 200 for the bookkeeping; every member of an index counts 160 more, every slot 120, and so does
-/// every name that slots are of. Contents are copied when they
+/// An entry is a record, an index, or the counters or the slots of one subject. Its bytes are its
+/// key, its content and 200 for the bookkeeping; every member of an index counts 160 more, every
+/// slot 120, and so does every name that slots are of. Contents are copied when they
 /// are stored, so that a small slice never keeps a large buffer alive.
 ///
-/// What alone exceeds the bound is refused as [`Rejected`](super::BackendErrorKind::Rejected). With a
-/// bound of 0, of bytes or of entries, nothing can be stored: every write is refused, reads find
+/// What alone exceeds the bound is refused as [`Rejected`](super::BackendErrorKind::Rejected). With
+/// a bound of 0, of bytes or of entries, nothing can be stored: every write is refused, reads find
 /// nothing, and messages are still delivered.
 ///
 /// # Messages
 ///
-/// A subscription holds up to 1,024 messages that were not yet read. After that it loses the oldest ones
-/// and says so by [`Signal::Lagged`](super::Signal::Lagged). It ends when the last clone of the backend is
-/// dropped.
+/// A subscription holds up to 1,024 messages that were not yet read. After that it loses the oldest
+/// ones and says so by [`Signal::Lagged`](super::Signal::Lagged). It ends when the last clone of
+/// the backend is dropped.
 ///
 /// ```
 /// use tower_stash::backend::MemoryBackend;

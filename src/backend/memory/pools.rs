@@ -150,7 +150,8 @@ impl Pool {
     }
 }
 
-/// Whether a slot is held until this deadline: it is not over, and not of a clock that stepped back.
+/// Whether a slot is held until this deadline: it is not over, and not of a
+/// clock that stepped back.
 fn is_live(deadline: Timestamp, lease: Duration, now: Timestamp) -> bool {
     now < deadline && deadline <= now + 2 * lease
 }

@@ -85,7 +85,8 @@ impl Content for Set {
     }
 }
 
-/// Bytes that the bookkeeping of a member takes: its places in both orders, and its buffer's header.
+/// Bytes that the bookkeeping of a member takes: its places in both orders,
+/// and its buffer's header.
 const MEMBER_OVERHEAD: usize = 160;
 
 /// The distance between two neighbouring timestamps.

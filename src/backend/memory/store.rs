@@ -68,7 +68,8 @@ impl Store {
     /// Runs something on the shard of a key, at one moment, and again after making room as long as
     /// there is none; so what failed must have changed nothing.
     ///
-    /// Every write removes more expired entries than it adds live ones, so that the dead never pile up.
+    /// Every write removes more expired entries than it adds live ones, so
+    /// that the dead never pile up.
     pub(super) fn write<T>(
         &self,
         key: &Key,
@@ -149,7 +150,8 @@ impl ShardCell {
     }
 }
 
-/// A power of two, and large enough that as many threads as a server has rarely wait for each other.
+/// A power of two, and large enough that as many threads as a server has
+/// rarely wait for each other.
 const SHARDS: usize = 16;
 
 /// The most expired entries of each kind that one write removes.

@@ -30,15 +30,6 @@ impl Acquire {
     /// The most limits that one call decides.
     pub const MAX_LIMITS: usize = 8;
 
-    /// Whether a backend can decide this: each counter once, and not too many of them.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidInput`](BackendErrorKind::InvalidInput).
-    pub fn check(&self) -> Result<()> {
-        check(&self.limits)
-    }
-
     /// Takes a cost of one, all or nothing.
     pub fn new(subject: Key, limits: impl Into<Arc<[Limit]>>) -> Self {
         Self {
@@ -78,6 +69,33 @@ impl Acquire {
         self.resizable = true;
         self
     }
+
+    /// Whether a backend can decide this: each counter once, and not too many of them.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](BackendErrorKind::InvalidInput).
+    pub fn check(&self) -> Result<()> {
+        let refused = |why: String| Err(BackendError::new(BackendErrorKind::InvalidInput, why));
+        let limits = &self.limits;
+        if limits.len() > Self::MAX_LIMITS {
+            return refused(format!(
+                "take from {} limits in one call; at most {} are decided together",
+                limits.len(),
+                Self::MAX_LIMITS
+            ));
+        }
+        let repeats = |(index, limit): (usize, &Limit)| {
+            let mut earlier = limits.iter().take(index);
+            earlier.any(|other| other.shares_counter_with(limit))
+        };
+        if limits.iter().enumerate().any(repeats) {
+            return refused(
+                "take twice from one counter; give each limit a name of its own".into(),
+            );
+        }
+        Ok(())
+    }
 }
 
 /// What to do if not all of a cost fits.
@@ -88,23 +106,4 @@ pub enum Take {
     All,
     /// Take as much as fits all limits.
     UpTo,
-}
-
-fn check(limits: &[Limit]) -> Result<()> {
-    let refused = |why: String| Err(BackendError::new(BackendErrorKind::InvalidInput, why));
-    if limits.len() > Acquire::MAX_LIMITS {
-        return refused(format!(
-            "take from {} limits in one call; at most {} are decided together",
-            limits.len(),
-            Acquire::MAX_LIMITS
-        ));
-    }
-    let earlier = |index| limits.iter().take(index);
-    let repeats = |(index, limit): (usize, &Limit)| {
-        earlier(index).any(|other| other.shares_counter_with(limit))
-    };
-    if limits.iter().enumerate().any(repeats) {
-        return refused("take twice from one counter; give each limit a name of its own".into());
-    }
-    Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bounds::{MAX_WINDOW, is_whole_millis, millis};
 use crate::{
     error::ConfigError,
-    key::{Digester, KeyPart, KeyParts},
+    key::{KeyPart, name_id},
 };
 
 /// After how many denials in which time a subject is banned, and for how long.
@@ -27,8 +27,8 @@ pub struct Ban {
 impl Ban {
     /// Bans at this many denials, the last of which is already told of the ban.
     ///
-    /// Say also [`within`](Self::within) what time and [`lasting`](Self::lasting) how long: neither has a
-    /// default.
+    /// Say also [`within`](Self::within) what time and [`lasting`](Self::lasting) how long: neither
+    /// has a default.
     #[must_use]
     pub const fn after(denials: u32) -> Self {
         Self {
@@ -76,7 +76,8 @@ impl Ban {
     }
 }
 
-/// A ban with the identity under which its denials are counted, as [`Limit`](super::Limit) is of a quota.
+/// A ban with the identity under which its denials are counted, as
+/// [`Limit`](super::Limit) is of a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Strikes {
     ban: Ban,
@@ -85,16 +86,15 @@ pub struct Strikes {
 }
 
 impl Strikes {
-    /// The denials counted under this name: strikes of one name and the same [`Ban::within`] are shared.
+    /// The denials counted under this name: strikes of one name and the same
+    /// [`Ban::within`] are shared.
     ///
     /// # Errors
     ///
     /// A ban that cannot work; the message says what to write instead.
     pub fn new(name: impl KeyPart, ban: Ban) -> Result<Self, ConfigError> {
         ban.check().map_err(ConfigError::new)?;
-        let id = Digester::default()
-            .digest(&KeyParts::new().with(name))
-            .short();
+        let id = name_id(name);
         Ok(Self { ban, id })
     }
 

@@ -25,7 +25,8 @@ impl Quota {
         self
     }
 
-    /// How much a cost of one changes a counter's numbers: units, or microseconds of a token bucket.
+    /// How much a cost of one changes a counter's numbers: units, or
+    /// microseconds of a token bucket.
     #[cfg(feature = "redis")]
     pub(crate) fn counts_by(&self) -> u64 {
         match self.algorithm {
@@ -34,8 +35,8 @@ impl Quota {
         }
     }
 
-    /// The [mark](super::LimitState::mark) of what a call took before its last units of this cost, as if it
-    /// had been a call of its own.
+    /// The [mark](super::LimitState::mark) of what a call took before its last units of this cost,
+    /// as if it had been a call of its own.
     #[cfg(feature = "rate-limit")]
     pub(crate) fn mark_before(&self, mark: u64, cost: u64) -> u64 {
         match self.algorithm {
@@ -46,8 +47,8 @@ impl Quota {
         }
     }
 
-    /// How long a token bucket takes to gain a token, in microseconds, rounded up so that it never gains more than its
-    /// limit in a window.
+    /// How long a token bucket takes to gain a token, in microseconds, rounded up so that it never
+    /// gains more than its limit in a window.
     pub(crate) fn interval_micros(&self) -> u64 {
         micros(self.window).div_ceil(self.limit.max(1))
     }
@@ -165,5 +166,6 @@ const MAX_BUCKETED: u64 = u32::MAX as u64;
 /// More would hardly admit sooner: a hit counts for at most a hundredth of the window too long.
 const MAX_BUCKETS: u32 = 100;
 
-/// Products below this are exact in the double-precision numbers of Redis' scripts, with two bits to spare.
+/// Products below this are exact in the double-precision numbers of Redis'
+/// scripts, with two bits to spare.
 const EXACT: u64 = 1 << 51;

@@ -1,8 +1,8 @@
 //! The sliding window in parts: [`Algorithm::Buckets`](super::Algorithm::Buckets).
 //!
-//! Hits are counted by the aligned part of a window that they came in. A part counts until the sliding window has left
-//! all of it, so any window holds at most the limit. Times are milliseconds on the backend's clock. `acquire.lua` does
-//! the same.
+//! Hits are counted by the aligned part of a window that they came in. A part counts until the
+//! sliding window has left all of it, so any window holds at most the limit. Times are milliseconds
+//! on the backend's clock. `acquire/buckets.lua` does the same.
 
 use super::{Algorithm, Quota};
 
@@ -24,8 +24,8 @@ impl Buckets {
 
     /// The parts that count now.
     ///
-    /// Parts that lie ahead, because the clock stepped back, stay if the newest begins at most one window ahead;
-    /// beyond that all count as none.
+    /// Parts that lie ahead, because the clock stepped back, stay if the newest begins at most one
+    /// window ahead; beyond that all count as none.
     pub(super) fn at(&self, quota: &Quota, now: u64) -> Parts<'_> {
         let parts = parts(quota);
         let width = width(quota);
@@ -52,7 +52,8 @@ impl Buckets {
         }
     }
 
-    /// Adds what was taken, forgets what no longer counts, and gives the number of the part as its mark.
+    /// Adds what was taken, forgets what no longer counts, and gives the number
+    /// of the part as its mark.
     pub(super) fn take(&mut self, quota: &Quota, now: u64, units: u64) -> u64 {
         let Parts {
             index,
@@ -116,8 +117,8 @@ impl Parts<'_> {
         self.limit.saturating_sub(self.used())
     }
 
-    /// The least wait after which this many units fit, which now do not: until the newest part leaves that has no room
-    /// beside them.
+    /// The least wait after which this many units fit, which now do not: until the newest part
+    /// leaves that has no room beside them.
     pub(super) fn wait(&self, units: u64) -> u64 {
         let mut used = self.used();
         for (age, count) in self.counts.iter().enumerate().rev() {

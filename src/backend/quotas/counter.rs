@@ -1,8 +1,9 @@
 //! The sliding window counter: [`Algorithm::Counter`](super::Algorithm::Counter).
 //!
 //! Two aligned windows are counted; the sliding window ends now and covers a share of the previous
-//! one, whose hits are taken to have come evenly. Everything is multiplied by the window, so that no
-//! fraction appears. Times are milliseconds on the backend's clock. `acquire.lua` does the same.
+//! one, whose hits are taken to have come evenly. Everything is multiplied by the window, so that
+//! no fraction appears. Times are milliseconds on the backend's clock.
+//! `acquire/counter.lua` does the same.
 
 use super::Quota;
 

@@ -9,7 +9,8 @@ use crate::{clock::Timestamp, key::Key};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Decision {
-    /// Whether the cost was admitted: with [`Take::UpTo`](super::Take::UpTo) whether anything was, or nothing was asked.
+    /// Whether the cost was admitted: with [`Take::UpTo`](super::Take::UpTo) whether anything
+    /// was, or nothing was asked.
     pub admitted: bool,
     /// How much was taken from each limit, before its weight.
     pub taken: u64,
@@ -59,8 +60,8 @@ impl Decision {
         self
     }
 
-    /// How long to wait until the cost is admitted: the longest wait of any limit, and a ban's rest, also where
-    /// nothing was asked for.
+    /// How long to wait until the cost is admitted: the longest wait of any limit, and a ban's
+    /// rest, also where nothing was asked for.
     #[must_use]
     pub fn retry(&self) -> Retry {
         let limits = self.limits.iter().map(|limit| limit.retry);
@@ -114,7 +115,8 @@ impl Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LimitState {
-    /// The limit's size that was applied, in units: the request's, unless this subject has another one.
+    /// The limit's size that was applied, in units: the request's, unless this
+    /// subject has another one.
     pub limit: u64,
     /// How many calls of cost one it would admit now, were it alone.
     pub remaining: u64,
@@ -122,7 +124,8 @@ pub struct LimitState {
     pub retry: Retry,
     /// How long until `remaining` grows by one; `None` if nothing is taken.
     pub reset: Option<Duration>,
-    /// Which window or moment the cost was written to, for [`Receipt`]; its meaning is the algorithm's.
+    /// Which window or moment the cost was written to, for [`Receipt`]; its
+    /// meaning is the algorithm's.
     pub mark: u64,
 }
 

@@ -1,7 +1,8 @@
 //! Windows with a beginning and an end: [`Algorithm::Fixed`](super::Algorithm::Fixed) and
 //! [`Algorithm::FixedAligned`](super::Algorithm::FixedAligned).
 //!
-//! Times are milliseconds on the backend's clock. `acquire.lua` does the same.
+//! Times are milliseconds on the backend's clock. `acquire/fixed.lua` and
+//! `acquire/fixed_aligned.lua` do the same.
 
 use super::Quota;
 

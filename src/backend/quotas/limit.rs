@@ -3,7 +3,7 @@
 use super::{Algorithm, Quota};
 use crate::{
     error::ConfigError,
-    key::{Digester, KeyPart, KeyParts},
+    key::{KeyPart, name_id},
 };
 
 /// A quota with the identity under which its hits are counted.
@@ -23,18 +23,17 @@ impl Limit {
     /// A limit, window, weight or offset that cannot work; the message says what to write instead.
     pub fn new(name: impl KeyPart, quota: Quota) -> Result<Self, ConfigError> {
         quota.check().map_err(ConfigError::new)?;
-        let id = Digester::default()
-            .digest(&KeyParts::new().with(name))
-            .short();
+        let id = name_id(name);
         Ok(Self { quota, id })
     }
 
     /// The same counter with another size, for limits that depend on who asks: plans, tenants.
     ///
-    /// Resize the limit that was constructed, not a resized one. 0 admits nothing, whatever the cost. A size above what
-    /// the algorithm can count is that maximum: 10,000 for a log, 2^32 − 1 for buckets, one token a microsecond for a
-    /// token bucket, 2^51 / window in ms for a counter. A burst keeps its proportion to the limit, rounded up, so a
-    /// lower size may have a token more left.
+    /// Resize the limit that was constructed, not a resized one. 0 admits nothing, whatever the
+    /// cost. A size above what the algorithm can count is that maximum: 10,000 for a log, 2^32 − 1
+    /// for buckets, one token a microsecond for a token bucket, 2^51 / window in ms for a counter.
+    /// A burst keeps its proportion to the limit, rounded up, so a lower size
+    /// may have a token more left.
     #[must_use]
     pub fn resized(&self, limit: u64) -> Self {
         Self {
@@ -57,7 +56,8 @@ impl Limit {
     }
 
     /// Which counter of a subject this is, as key-safe text: algorithm, window in milliseconds,
-    /// buckets or offset, and the name's digest in hexadecimal. A backend stores each counter under a name of its own.
+    /// buckets or offset, and the name's digest in hexadecimal. A backend stores each counter
+    /// under a name of its own.
     #[must_use]
     pub fn counter_name(&self) -> String {
         let Self { quota, id } = self;

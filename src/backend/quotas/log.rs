@@ -2,7 +2,7 @@
 //!
 //! Every admitted hit is remembered for one window: a hit at `s` counts until `s + window`,
 //! exclusive. Denied hits are not remembered, or a client that keeps trying would never return.
-//! Times are milliseconds on the backend's clock. `acquire.lua` does the same.
+//! Times are milliseconds on the backend's clock. `acquire/log.lua` does the same.
 
 use std::collections::VecDeque;
 

@@ -1,6 +1,7 @@
 //! Counters that admit or deny.
 //!
-//! What is counted how is in [`Quota`]; the arithmetic, which is pure, has a file for each algorithm.
+//! What is counted how is in [`Quota`]; the arithmetic, which is pure, has a
+//! file for each algorithm.
 
 mod acquire;
 mod amendment;
@@ -37,25 +38,26 @@ use crate::key::Key;
 ///
 /// # Contract
 ///
-/// * Limits with the same name, algorithm and window share a counter under one subject; others never do.
-///   The limit's size is not part of it: lowering a limit forgives nothing, raising it acts at once. A token
-///   bucket stays as full as it is, in proportion (to a token, see [`Limit::resized`]), and gains tokens at the new rate at once.
+/// * Limits with the same name, algorithm and window share a counter under one subject; others
+///   never do. The limit's size is not part of it: lowering a limit forgives nothing, raising it
+///   acts at once. A token bucket stays as full as it is, in proportion (to a token, see
+///   [`Limit::resized`]), and gains tokens at the new rate at once.
 /// * A limit of size 0 ([`Limit::resized`]) admits nothing but calls that cost nothing.
 /// * A denied or cost-free call writes nothing, with one exception: where the request has
-///   [strikes](Acquire::strikes), a denied call with [`Take::All`] and a cost writes one. As many strikes as its
-///   [`Ban`] says, within its time from the first one on, ban the subject; the call that adds the last one is already
-///   told so.
-/// * While a subject is banned every call that has the strikes and a cost is denied, and writes nothing.
-///   [`Decision::banned`] says how much longer, and [`Decision::retry`] is no less. The limits are told as they stand.
-///   A call without cost is admitted as ever, and told of the ban.
-/// * A size that [`Quotas::amend`] gave a limit for one subject counts as if a [resizable](Acquire::resizable)
-///   request named it; it and bans end by their own deadline.
+///   [strikes](Acquire::strikes), a denied call with [`Take::All`] and a cost writes one. As many
+///   strikes as its [`Ban`] says, within its time from the first one on, ban the subject; the call
+///   that adds the last one is already told so.
+/// * While a subject is banned every call that has the strikes and a cost is denied, and writes
+///   nothing. [`Decision::banned`] says how much longer, and [`Decision::retry`] is no less. The
+///   limits are told as they stand. A call without cost is admitted as ever, and told of the ban.
+/// * A size that [`Quotas::amend`] gave a limit for one subject counts as if a
+///   [resizable](Acquire::resizable) request named it; it and bans end by their own deadline.
 /// * No limit admits more than [`Algorithm`] says, whatever runs concurrently.
-/// * [`LimitState::retry`] is sufficient and minimal: nobody else coming, the same call is admitted after that
-///   wait and not before. It is [`Retry::Never`] only if the cost is above the limit.
-/// * State that lies ahead of the clock by more than a window, or a ban by more than it lasts, counts as empty, as long
-///   as it does: a clock that stepped back by more locks nobody out. One that stepped back by less than a window
-///   makes waits longer by as much.
+/// * [`LimitState::retry`] is sufficient and minimal: nobody else coming, the same call is admitted
+///   after that wait and not before. It is [`Retry::Never`] only if the cost is above the limit.
+/// * State that lies ahead of the clock by more than a window, or a ban by more than it lasts,
+///   counts as empty, as long as it does: a clock that stepped back by more locks nobody out. One
+///   that stepped back by less than a window makes waits longer by as much.
 /// * A call that names one counter twice, or more than [`Acquire::MAX_LIMITS`] limits, is
 ///   [`InvalidInput`](super::BackendErrorKind::InvalidInput): see [`Acquire::check`].
 ///
@@ -83,7 +85,8 @@ pub trait Quotas: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](super::BackendErrorKind::InvalidInput) for what [`Amendment::check`] refuses.
+    /// [`InvalidInput`](super::BackendErrorKind::InvalidInput) for what
+    /// [`Amendment::check`] refuses.
     fn amend(
         &self,
         subject: &Key,

@@ -15,9 +15,10 @@ pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How much is admitted in which time, and how exactly.
 ///
-/// [`Quota::sliding`] and its short forms [`per_second`](Quota::per_second) to [`per_day`](Quota::per_day)
-/// admit at most `limit` in *any* window; the others are chosen by name. With N the limit, W the window, B the
-/// buckets, b the burst and T = W / N, rounded up to whole microseconds:
+/// [`Quota::sliding`] and its short forms [`per_second`](Quota::per_second) to
+/// [`per_day`](Quota::per_day) admit at most `limit` in *any* window; the others are chosen by
+/// name. With N the limit, W the window, B the buckets, b the burst and T = W / N, rounded
+/// up to whole microseconds:
 ///
 /// | | most in any window | sustained | full again after | stored | choose it |
 /// |---|---|---|---|---|---|
@@ -28,8 +29,8 @@ pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// | [`fixed`](Quota::fixed) | 2 N − 1 | N / W | W | 160 bytes | where cheap is all that counts |
 /// | [`fixed_aligned`](Quota::fixed_aligned) | 2 N, at once at an edge | N / W | W | 160 bytes | for quotas of the calendar: 1,000 a day |
 ///
-/// Where the least possible cost of a call is above one, `2 N − 1` is `2 N`. A window of buckets is cut into parts
-/// of whole milliseconds, so W + W / B is rounded up where B does not divide W.
+/// Where the least possible cost of a call is above one, `2 N − 1` is `2 N`. A window of buckets is
+/// cut into parts of whole milliseconds, so W + W / B is rounded up where B does not divide W.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Quota {
     pub(crate) algorithm: Algorithm,
@@ -46,24 +47,25 @@ pub struct Quota {
 pub enum Algorithm {
     /// Remembers every hit of the last window: at most the limit in any window.
     Log,
-    /// Counts in parts of a window, each of which counts until all of it has left the window: at most the limit in
-    /// any window.
+    /// Counts in parts of a window, each of which counts until all of it has left the window: at
+    /// most the limit in any window.
     Buckets {
         /// Into how many parts a window is cut.
         buckets: u32,
     },
-    /// Holds up to `burst` tokens, and gains one each window / limit (GCRA: the generic cell rate algorithm of
-    /// ITU-T I.371, in its virtual scheduling form).
+    /// Holds up to `burst` tokens, and gains one each window / limit (GCRA: the generic cell rate
+    /// algorithm of ITU-T I.371, in its virtual scheduling form).
     TokenBucket {
         /// How many tokens it holds: the most at one moment.
         burst: u64,
     },
-    /// Weighs the count of the aligned window before this one by the share of it that the sliding window still
-    /// covers.
+    /// Weighs the count of the aligned window before this one by the share of it that the sliding
+    /// window still covers.
     Counter,
     /// Counts in windows that begin with the first hit after the one before.
     Fixed,
-    /// Counts in windows that begin at multiples of the window since the Unix epoch, plus an offset.
+    /// Counts in windows that begin at multiples of the window since the
+    /// Unix epoch, plus an offset.
     FixedAligned {
         /// How much later each window begins; less than a window.
         offset: Duration,
@@ -71,8 +73,8 @@ pub enum Algorithm {
 }
 
 impl Quota {
-    /// At most `limit` in any window of this length: a [`log`](Self::log) up to 1,000, above that 20
-    /// [`buckets`](Self::buckets).
+    /// At most `limit` in any window of this length: a [`log`](Self::log) up to 1,000, above that
+    /// 20 [`buckets`](Self::buckets).
     #[must_use]
     pub const fn sliding(limit: u64, window: Duration) -> Self {
         if limit <= 1_000 {
@@ -82,7 +84,8 @@ impl Quota {
         }
     }
 
-    /// At most `limit` in any window of this length, which is at most 10,000 since every hit is remembered.
+    /// At most `limit` in any window of this length, which is at most 10,000 since
+    /// every hit is remembered.
     #[must_use]
     pub const fn log(limit: u64, window: Duration) -> Self {
         Self::with(Algorithm::Log, limit, window)
@@ -90,7 +93,8 @@ impl Quota {
 
     /// At most `limit` in any window of this length, which is cut into this many parts, 1 to 100.
     ///
-    /// A hit counts for up to a part longer than a window: more parts admit sooner again and store more.
+    /// A hit counts for up to a part longer than a window: more parts admit
+    /// sooner again and store more.
     #[must_use]
     pub const fn buckets(limit: u64, window: Duration, buckets: u32) -> Self {
         Self::with(Algorithm::Buckets { buckets }, limit, window)
@@ -98,7 +102,8 @@ impl Quota {
 
     /// A bucket of `limit` tokens, which gains as many in a window, evenly; a hit takes one.
     ///
-    /// [`with_burst`](Self::with_burst) makes the bucket smaller or larger than what it gains in a window.
+    /// [`with_burst`](Self::with_burst) makes the bucket smaller or larger than
+    /// what it gains in a window.
     #[must_use]
     pub const fn token_bucket(limit: u64, window: Duration) -> Self {
         Self::with(Algorithm::TokenBucket { burst: limit }, limit, window)
@@ -230,8 +235,8 @@ impl Quota {
         self.weight
     }
 
-    /// The most that one call may cost, before which everything is too much: the burst of a token bucket, the limit
-    /// of the others.
+    /// The most that one call may cost, before which everything is too much: the burst of a token
+    /// bucket, the limit of the others.
     #[must_use]
     pub const fn capacity(&self) -> u64 {
         match self.algorithm {

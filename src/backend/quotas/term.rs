@@ -1,6 +1,7 @@
 //! Bans and sizes of one subject: what holds from one moment to another.
 //!
-//! Times are milliseconds on the backend's clock. `acquire.lua` does the same.
+//! Times are milliseconds on the backend's clock. `acquire/strikes.lua` and `acquire/size.lua` do
+//! the same.
 
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ impl Term {
 
     /// How much of it is left, if it holds now.
     ///
-    /// It does if it lies ahead by at most its own length, because the clock stepped back; not beyond that, so that
-    /// nobody is locked out for the whole step.
+    /// It does if it lies ahead by at most its own length, because the clock stepped back; not
+    /// beyond that, so that nobody is locked out for the whole step.
     pub(super) fn left(self, now: u64) -> Option<u64> {
         let near = self.start <= now.saturating_add(self.end - self.start);
         self.end.checked_sub(now).filter(|left| *left > 0 && near)

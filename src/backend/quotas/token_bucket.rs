@@ -1,8 +1,8 @@
 //! The token bucket: [`Algorithm::TokenBucket`](super::Algorithm::TokenBucket).
 //!
-//! What is stored is the theoretical arrival time of GCRA (ITU-T I.371): when the bucket will be full, nobody else
-//! coming. Each hit moves it later by what one token takes to come. Times are microseconds on the backend's clock.
-//! `acquire.lua` does the same.
+//! What is stored is the theoretical arrival time of GCRA (ITU-T I.371): when the bucket will be
+//! full, nobody else coming. Each hit moves it later by what one token takes to come. Times are
+//! microseconds on the backend's clock. `acquire/token_bucket.lua` does the same.
 
 use super::Quota;
 
@@ -23,9 +23,9 @@ impl TokenBucket {
 
     /// What is in the bucket now.
     ///
-    /// A bucket that is full only in more than twice the time that filling it took, because the clock stepped back,
-    /// counts as full. That time is the one written: with a size that was lowered since, it would look like a step,
-    /// and grant a burst.
+    /// A bucket that is full only in more than twice the time that filling it took, because the
+    /// clock stepped back, counts as full. That time is the one written: with a size that was
+    /// lowered since, it would look like a step, and grant a burst.
     pub(super) fn at(self, quota: &Quota, now: u64) -> Level {
         let interval = quota.interval_micros();
         Level {

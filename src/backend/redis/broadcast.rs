@@ -1,7 +1,8 @@
 //! Publish and subscribe.
 //!
-//! Subscriptions have a connection of their own, opened by the first of them. One task owns it: it subscribes,
-//! hands messages out, and after every loss connects again, subscribes again, and only then says `Reconnected`.
+//! Subscriptions have a connection of their own, opened by the first of them. One task owns it: it
+//! subscribes, hands messages out, and after every loss connects again, subscribes again, and only
+//! then says `Reconnected`.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -82,7 +83,8 @@ impl Broadcast for RedisBackend {
 }
 
 impl RedisBackend {
-    /// The task of the subscriptions, and how long it may take to answer; the first time it must connect.
+    /// The task of the subscriptions, and how long it may take to answer; the
+    /// first time it must connect.
     fn subscriptions(&self) -> (mpsc::UnboundedSender<Request>, Duration) {
         let shared = &self.shared;
         let mut limit = self.timeout;
@@ -167,7 +169,8 @@ impl SubscriptionTask {
                     let begun = monotonic_now();
                     self.serve(&mut connection).await;
                     drop(connection);
-                    // What keeps being closed right after opening must not be opened in a tight loop.
+                    // What keeps being closed right after opening must not
+                    // be opened in a tight loop.
                     if monotonic_now() - begun >= HEARTBEAT {
                         attempts = 0;
                         continue;
@@ -260,8 +263,8 @@ impl SubscriptionTask {
         }
     }
 
-    /// Handles a request and those behind it, at the cost of one; an error says that the connection is not to be
-    /// trusted any more.
+    /// Handles a request and those behind it, at the cost of one; an error says that the connection
+    /// is not to be trusted any more.
     async fn handle(
         &mut self,
         connection: &SubscriberConnection,
@@ -305,7 +308,8 @@ impl SubscriptionTask {
         result
     }
 
-    /// Subscribes to these channels and to those of the waiting subscriptions, and waits until the server has done it.
+    /// Subscribes to these channels and to those of the waiting subscriptions, and waits
+    /// until the server has done it.
     async fn subscribe(
         &self,
         connection: &SubscriberConnection,
@@ -368,8 +372,8 @@ impl SubscriptionTask {
         is_last
     }
 
-    /// Drops the subscriptions for which nobody waits any more. Whoever stops waiting does so before it leaves, so
-    /// none is let in after its `Leave`.
+    /// Drops the subscriptions for which nobody waits any more. Whoever stops waiting does so
+    /// before it leaves, so none is let in after its `Leave`.
     fn forget_abandoned(&mut self) {
         self.joining.retain(|join| !join.answer.is_closed());
     }

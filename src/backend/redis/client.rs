@@ -67,7 +67,8 @@ impl ClientSettings {
         self.performance.default_command_timeout
     }
 
-    /// The longest that connecting takes, with all the servers that may be tried one after the other.
+    /// The longest that connecting takes, with all the servers that may be
+    /// tried one after the other.
     pub(super) fn connect_timeout(&self) -> Duration {
         let steps = config::connect_steps(&self.config.server);
         self.connection.connection_timeout.saturating_mul(steps)
@@ -109,8 +110,8 @@ impl ManagedClient {
 
     /// Sends one command and waits for its answer, which may be an error.
     ///
-    /// A node of a Cluster that redirects has not run the command, so it is sent once more: by now fred has learnt
-    /// where the slot is.
+    /// A node of a Cluster that redirects has not run the command, so it is sent once more: by now
+    /// fred has learnt where the slot is.
     pub(super) async fn send(
         &self,
         command: CustomCommand,
@@ -147,8 +148,8 @@ impl ManagedClient {
         self.send_once(ping, Vec::new(), options).await
     }
 
-    /// Options reach only what goes through `custom` and `custom_raw`: other methods of `with_options(..)` belong to
-    /// the bare client and drop them.
+    /// Options reach only what goes through `custom` and `custom_raw`: other methods of
+    /// `with_options(..)` belong to the bare client and drop them.
     async fn send_once(
         &self,
         command: CustomCommand,
@@ -188,7 +189,8 @@ impl ManagedClient {
     }
 }
 
-/// A command that waits for its answer; dropped without one, also by a caller that gave up, it raises suspicion.
+/// A command that waits for its answer; dropped without one, also by a caller that gave
+/// up, it raises suspicion.
 struct Waiting<'a>(&'a ManagedClient);
 
 impl Waiting<'_> {
@@ -203,8 +205,9 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// What keeps fred from sending a command twice: `fail_fast` gives up on it when its connection closes or there
-/// is none, a single attempt when the client is reconnected by force or drops a node of a Cluster.
+/// What keeps fred from sending a command twice: `fail_fast` gives up on it when its connection
+/// closes or there is none, a single attempt when the client is reconnected by force or
+/// drops a node of a Cluster.
 fn options(timeout: Duration) -> Options {
     Options {
         // To fred zero is no time-out at all.

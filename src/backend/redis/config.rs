@@ -22,11 +22,12 @@ use crate::error::ConfigError;
 /// | `redis-sentinel://host:port[/database]?sentinelServiceName=name&node=host:port&…` | the primary that Sentinels name; their own password is `&sentinelPassword=…` |
 /// | `redis+unix:///path/to/socket` | one server through a Unix socket |
 ///
-/// `rediss`, `rediss-cluster` and `rediss-sentinel` do the same over TLS, `valkey` instead of `redis`
-/// is the same. A `%` in a user name or password begins a percent-encoded byte.
+/// `rediss`, `rediss-cluster` and `rediss-sentinel` do the same over TLS, `valkey` instead of
+/// `redis` is the same. A `%` in a user name or password begins a percent-encoded byte.
 ///
-/// Without a database, or with `/0`, connections stay in the first one. Any other is chosen with `SELECT`, which the
-/// Redis user must be allowed: add `+select` to the rules that the README gives it.
+/// Without a database, or with `/0`, connections stay in the first one. Any other is chosen with
+/// `SELECT`, which the Redis user must be allowed: add `+select` to the rules
+/// that the README gives it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,8 +57,9 @@ impl RedisConfig {
     ///
     /// # Errors
     ///
-    /// If the URL has an unknown scheme, cannot be read, or says something that would be ignored. The error says
-    /// what to write instead, and repeats no part of the URL, which may contain a password.
+    /// If the URL has an unknown scheme, cannot be read, or says something that would be ignored.
+    /// The error says what to write instead, and repeats no part of the URL,
+    /// which may contain a password.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
         let RedisUrl { is_secure, plain } = RedisUrl::parse(url)?;
         // fred's reason is left out: it may quote the URL.
@@ -86,8 +88,8 @@ impl RedisConfig {
         })
     }
 
-    /// Begins every key and channel with this and a colon: 1 to 32 of `A-Z a-z 0-9 _ . : -`; `stash`
-    /// by default.
+    /// Begins every key and channel with this and a colon: 1 to 32 of `A-Z a-z 0-9 _ . : -`;
+    /// `stash` by default.
     #[must_use]
     pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
@@ -103,7 +105,8 @@ impl RedisConfig {
 
     /// Waits this long for a connection, TLS and login included; 5 s by default.
     ///
-    /// Where the URL names several servers, one that hangs has a share of it, so that the others get their turn.
+    /// Where the URL names several servers, one that hangs has a share of it, so that
+    /// the others get their turn.
     #[must_use]
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -124,15 +127,16 @@ impl RedisConfig {
         self
     }
 
-    /// Trusts servers with a certificate from these authorities (one or more, in PEM), instead of the
-    /// ones that the operating system trusts.
+    /// Trusts servers with a certificate from these authorities (one or more, in PEM), instead of
+    /// the ones that the operating system trusts.
     #[must_use]
     pub fn with_ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.tls.get_or_insert_default().authorities = Some(pem.into());
         self
     }
 
-    /// Shows servers this certificate (with its chain) and proves it with this private key, both in PEM.
+    /// Shows servers this certificate (with its chain) and proves it with this
+    /// private key, both in PEM.
     #[must_use]
     pub fn with_client_certificate(
         mut self,
@@ -156,7 +160,8 @@ impl RedisConfig {
     ///
     /// Until the connection is there, calls fail with
     /// [`Unavailable`](crate::backend::BackendErrorKind::Unavailable). Without this,
-    /// [`RedisBackend::connect`](super::RedisBackend::connect) waits for the connection and fails if there is none.
+    /// [`RedisBackend::connect`](super::RedisBackend::connect) waits for the connection
+    /// and fails if there is none.
     #[must_use]
     pub fn with_lazy_connect(mut self) -> Self {
         self.is_lazy = true;
@@ -202,8 +207,9 @@ impl RedisConfig {
                 connection_timeout: step,
                 internal_command_timeout: step,
                 max_command_attempts: 3,
-                // fred follows ASK by reading the next answer on a connection as if nobody else waited for it, so that
-                // later answers go to the wrong callers, and then asks the old node again. `ManagedClient::send` follows instead.
+                // fred follows ASK by reading the next answer on a connection as if nobody else
+                // waited for it, so that later answers go to the wrong callers, and then asks the
+                // old node again. `ManagedClient::send` follows instead.
                 max_redirections: 0,
                 // One command over any other limit hangs the client for good.
                 max_command_buffer_len: 0,
@@ -276,8 +282,8 @@ impl From<Infallible> for ConfigError {
     }
 }
 
-/// Into how many parts the connect time-out is divided: a server that hangs must leave time for the others, and for
-/// the connection that they lead to.
+/// Into how many parts the connect time-out is divided: a server that hangs must leave time for the
+/// others, and for the connection that they lead to.
 pub(super) fn connect_steps(server: &ServerConfig) -> u32 {
     match server.hosts().len() {
         0 | 1 => 1,

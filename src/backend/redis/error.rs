@@ -19,8 +19,8 @@ pub(super) fn no_reply_error(
     timeout: Duration,
     error: &fred::error::Error,
 ) -> BackendError {
-    // The text may be that of another command's answer, which closed the connection: it proves nothing about
-    // this command, and is only told as the source.
+    // The text may be that of another command's answer, which closed the connection: it proves
+    // nothing about this command, and is only told as the source.
     match no_reply(error) {
         NoReply::TimedOut => BackendError::timed_out(attempted, timeout),
         NoReply::NeverSent => BackendError::new(
@@ -160,7 +160,8 @@ fn classify(answer: &str) -> Option<(BackendErrorKind, &'static str)> {
     })
 }
 
-/// The code at the beginning of an error; where a server wraps the error of a command in a script, that one's.
+/// The code at the beginning of an error; where a server wraps the error of a command
+/// in a script, that one's.
 fn code(answer: &str) -> &str {
     let inner = answer
         .strip_prefix("ERR ")

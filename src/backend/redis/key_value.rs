@@ -27,7 +27,8 @@ impl KeyValue for RedisBackend {
         if !options.expiry {
             return self.read(client, &key).await;
         }
-        // Two commands on one connection, in this order, and no pipeline: fred's costs more than it saves.
+        // Two commands on one connection, in this order, and no pipeline: fred's
+        // costs more than it saves.
         let (entry, left) = tokio::join!(self.read(client, &key), self.time_left(client, &key));
         let (Some(entry), left) = (entry?, left?) else {
             return Ok(None);

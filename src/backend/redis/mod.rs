@@ -58,7 +58,8 @@ use crate::{
     key::{Key, KeyParts},
 };
 
-/// Redis 7.0 or newer, or Valkey: one server, a Cluster, or a primary behind Sentinels; cheap to clone.
+/// Redis 7.0 or newer, or Valkey: one server, a Cluster, or a primary behind
+/// Sentinels; cheap to clone.
 ///
 /// ```no_run
 /// use tower_stash::backend::RedisBackend;
@@ -72,30 +73,33 @@ use crate::{
 ///
 /// # Failure
 ///
-/// Every call, but for the first subscription, which may take the connect time-out, is answered within
-/// the command time-out (250 ms by default), by an error if need be; nothing is sent
-/// twice, nothing is queued for later. A connection that is lost, silent, or leads to a server that is no
-/// longer the primary is replaced in the background, however long that takes; meanwhile calls fail with
-/// [`Unavailable`](BackendErrorKind::Unavailable), [`TimedOut`](BackendErrorKind::TimedOut) or
-/// [`Disconnected`](BackendErrorKind::Disconnected). Dropping the last clone (and
-/// [`Subscription`](super::Subscription)) closes the connection.
+/// Every call, but for the first subscription, which may take the connect time-out, is answered
+/// within the command time-out (250 ms by default), by an error if need be; nothing is sent
+/// twice, nothing is queued for later. A connection that is lost, silent, or leads to a server that
+/// is no longer the primary is replaced in the background, however long that takes; meanwhile calls
+/// fail with [`Unavailable`](BackendErrorKind::Unavailable),
+/// [`TimedOut`](BackendErrorKind::TimedOut) or [`Disconnected`](BackendErrorKind::Disconnected).
+/// Dropping the last clone (and [`Subscription`](super::Subscription)) closes the connection.
 ///
-/// In a Cluster, a node that is gone takes all slots with it for a while: as long as it is listed as a primary and
-/// refuses connections, the client tries to reach it again, and calls for the other nodes fail too. A node that
-/// is there and hangs takes only its own slots. Run replicas, so that the Cluster replaces a lost primary,
-/// and see `cluster-node-timeout` for how soon. A call for a slot that no node serves closes the
-/// connection to the node that says so, and calls on it are [`Disconnected`](BackendErrorKind::Disconnected).
+/// In a Cluster, a node that is gone takes all slots with it for a while: as long as it is listed
+/// as a primary and refuses connections, the client tries to reach it again, and calls for the
+/// other nodes fail too. A node that is there and hangs takes only its own slots. Run replicas, so
+/// that the Cluster replaces a lost primary, and see `cluster-node-timeout` for how soon. A call
+/// for a slot that no node serves closes the connection to the node that says so, and calls on it
+/// are [`Disconnected`](BackendErrorKind::Disconnected).
 ///
-/// A Sentinel that refuses connections is passed over for the next; one that accepts them and never answers is not.
+/// A Sentinel that refuses connections is passed over for the next; one that accepts them
+/// and never answers is not.
 ///
 /// # What Redis promises, and what not
 ///
-/// * **Replication is asynchronous.** A failover may lose the newest writes: some hits are forgotten, a
-///   lock or a record may be back at the state before.
+/// * **Replication is asynchronous.** A failover may lose the newest writes: some hits are
+///   forgotten, a lock or a record may be back at the state before.
 /// * **Use `maxmemory-policy noeviction`.** Every key has a time to live; another policy may drop
 ///   counters and locks before it is over. A full Redis then answers
 ///   [`Rejected`](BackendErrorKind::Rejected).
-/// * **Persistence** decides what a restart forgets. `appendonly yes` with `appendfsync everysec` forgets a second.
+/// * **Persistence** decides what a restart forgets. `appendonly yes` with
+///   `appendfsync everysec` forgets a second.
 /// * While a Cluster moves a slot, calls for what is already on the other node are
 ///   [`Rejected`](BackendErrorKind::Rejected).
 /// * Times are the primary's. Replicas are never read.
@@ -129,10 +133,10 @@ impl RedisBackend {
     ///
     /// # Errors
     ///
-    /// [`Misconfigured`](BackendErrorKind::Misconfigured) with what to write instead if the settings
-    /// cannot work, or if the user may not run scripts on keys of the namespace;
-    /// [`Unavailable`](BackendErrorKind::Unavailable) at once if the connection is refused, or if there
-    /// is none within the connect time-out (5 s by default). With
+    /// [`Misconfigured`](BackendErrorKind::Misconfigured) with what to write instead if the
+    /// settings cannot work, or if the user may not run scripts on keys of the namespace;
+    /// [`Unavailable`](BackendErrorKind::Unavailable) at once if the connection is refused, or if
+    /// there is none within the connect time-out (5 s by default). With
     /// [`with_lazy_connect`](RedisConfig::with_lazy_connect) neither is asked.
     ///
     /// # Panics
@@ -182,8 +186,8 @@ impl RedisBackend {
     ///
     /// # Errors
     ///
-    /// If the client is not connected, or if one of its settings would lose calls, repeat them, or let
-    /// them hang; the error says what to write instead. Also outside a Tokio runtime.
+    /// If the client is not connected, or if one of its settings would lose calls, repeat them, or
+    /// let them hang; the error says what to write instead. Also outside a Tokio runtime.
     pub fn from_client(client: Client) -> std::result::Result<Self, ConfigError> {
         Self::from_clients(vec![client])
     }
@@ -251,14 +255,16 @@ impl RedisBackend {
         Ok(self)
     }
 
-    /// The same connection, on which calls of this handle wait this long for an answer; at least a millisecond.
+    /// The same connection, on which calls of this handle wait this long for an
+    /// answer; at least a millisecond.
     #[must_use]
     pub fn with_command_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.max(Duration::from_millis(1));
         self
     }
 
-    /// The same connection, on which quotas and slots of this handle go by this clock instead of the server's.
+    /// The same connection, on which quotas and slots of this handle go by this clock
+    /// instead of the server's.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn with_quota_clock(mut self, clock: impl Clock) -> Self {
@@ -304,8 +310,9 @@ impl RedisBackend {
         Ok(monotonic_now() - begun)
     }
 
-    /// Closes the connection, after what is under way, for all clones. Subscriptions end. A client that came in by
-    /// [`from_client`](Self::from_client) or [`from_pool`](Self::from_pool) stays open.
+    /// Closes the connection, after what is under way, for all clones. Subscriptions end. A client
+    /// that came in by [`from_client`](Self::from_client) or
+    /// [`from_pool`](Self::from_pool) stays open.
     ///
     /// Every call from now on fails with [`Unavailable`](BackendErrorKind::Unavailable) at once.
     pub async fn close(&self) {

@@ -194,8 +194,8 @@ fn letter(limit: &Limit) -> Value {
     })
 }
 
-/// A number in decimal; as text where it is so large that redis-protocol 6.0 may count its digits wrongly and spoil
-/// the connection: it takes the logarithm of 999,999,999,999,999 for 15.
+/// A number in decimal; as text where it is so large that redis-protocol 6.0 may count its digits
+/// wrongly and spoil the connection: it takes the logarithm of 999,999,999,999,999 for 15.
 pub(super) fn decimal(number: u64) -> Value {
     match i64::try_from(number) {
         Ok(small) if small < 1_000_000_000_000 => Value::Integer(small),

@@ -30,7 +30,8 @@ pub(super) static AMEND: Script = Script::new(include_str!("scripts/amend.lua"))
 pub(super) static SLOTS_HOLD: Script = Script::new(include_str!("scripts/slots_hold.lua"));
 pub(super) static SLOTS_RENEW: Script = Script::new(include_str!("scripts/slots_renew.lua"));
 
-/// All of them but those that decide, which `acquire` puts together; for loading them ahead of their first use.
+/// All of them but those that decide, which `acquire` puts together; for loading them
+/// ahead of their first use.
 pub(super) static ALL: [&Script; 10] = [
     &PUT,
     &DELETE,
@@ -93,11 +94,11 @@ impl RedisBackend {
         self.run(attempted, script, key, call).await
     }
 
-    /// Runs a script whose keys share a slot with `routing_key`; `call` appends the number of keys, the keys,
-    /// and the arguments.
+    /// Runs a script whose keys share a slot with `routing_key`; `call` appends the number of keys,
+    /// the keys, and the arguments.
     ///
-    /// A server that does not know the script gets it whole: it has not run anything by then, so the
-    /// script runs once. Both trips together stay within the time-out.
+    /// A server that does not know the script gets it whole: it has not run anything by then, so
+    /// the script runs once. Both trips together stay within the time-out.
     pub(super) async fn run(
         &self,
         attempted: &'static str,

@@ -35,7 +35,8 @@ impl SignalQueue {
                 Signal::Lagged(more) => more,
                 Signal::Message(_) | Signal::Reconnected => 1,
             };
-            // One place above the capacity is for the last signal, which counts what comes after it.
+            // One place above the capacity is for the last signal, which
+            // counts what comes after it.
             match state.signals.back_mut() {
                 Some(Signal::Lagged(lost)) => *lost = lost.saturating_add(more),
                 _ => state.signals.push_back(Signal::Lagged(more)),

@@ -62,9 +62,11 @@ impl SubscriberConnection {
         self.client.unsubscribe(names(&channels)).await
     }
 
-    /// Waits until the server has come this far, and says whether this connection has as many channels as it should.
+    /// Waits until the server has come this far, and says whether this connection has as
+    /// many channels as it should.
     ///
-    /// fred's `subscribe` waits for no answer, and drops a refusal or takes it for the answer to the next command.
+    /// fred's `subscribe` waits for no answer, and drops a refusal or takes it for the
+    /// answer to the next command.
     pub(super) async fn confirm(&self, total: usize, command_timeout: Duration) -> FredResult<()> {
         let info = CustomCommand::new_static("CLIENT", 0, false);
         let answer = timeout(command_timeout, self.client.custom_raw(info, vec!["INFO"]));

@@ -7,8 +7,8 @@ use crate::error::ConfigError;
 pub(super) struct RedisUrl {
     /// Whether it asks for TLS.
     pub(super) is_secure: bool,
-    /// The same without TLS and under Redis' name: fred would choose the TLS library's defaults itself, and panics
-    /// where a program has two cryptography providers.
+    /// The same without TLS and under Redis' name: fred would choose the TLS library's defaults
+    /// itself, and panics where a program has two cryptography providers.
     pub(super) plain: String,
 }
 

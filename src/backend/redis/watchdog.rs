@@ -1,7 +1,8 @@
 //! Keeps a client alive, or replaces it.
 //!
-//! fred reconnects by itself when a connection closes. It does not notice a connection that is open and silent, nor
-//! that its own task ended; both leave a client that says `Connected` and never answers again.
+//! fred reconnects by itself when a connection closes. It does not notice a connection that is open
+//! and silent, nor that its own task ended; both leave a client that says `Connected`
+//! and never answers again.
 
 use std::{future::pending, ops::Deref, sync::Arc, time::Duration};
 
@@ -170,10 +171,11 @@ impl Watchdog {
         self.driver = Some(driver);
     }
 
-    /// Puts a new client in the place of the present one if it can connect to all nodes of the Cluster.
+    /// Puts a new client in the place of the present one if it can connect to
+    /// all nodes of the Cluster.
     ///
-    /// Until then, and where a node hangs, the present one serves the other nodes. A forced reconnection would
-    /// leave alone whatever looks healthy to fred.
+    /// Until then, and where a node hangs, the present one serves the other nodes. A forced
+    /// reconnection would leave alone whatever looks healthy to fred.
     async fn connect_beside(&mut self, limit: Duration) {
         let client = self.managed.settings.build();
         let connected = client.reconnect_rx();
@@ -301,7 +303,8 @@ async fn load_scripts(client: Client, server: Server, command_timeout: Duration)
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// However many calls get no answer, or hear that this is a replica, there is one look at the connections in this time.
+/// However many calls get no answer, or hear that this is a replica, there is one look at the
+/// connections in this time.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A healthy server that is busy answers late; only one that is silent for longer is replaced.

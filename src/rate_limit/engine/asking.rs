@@ -20,8 +20,8 @@ use crate::{
 ///
 /// # Cancel safety
 ///
-/// Dropped before the end, what was taken so far stays taken, and a question under way may or may not
-/// take.
+/// Dropped before the end, what was taken so far stays taken, and a question under way may or may
+/// not take.
 pub(in crate::rate_limit) struct Asking {
     engine: Arc<Engine>,
     step: Step,

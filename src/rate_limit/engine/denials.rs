@@ -1,8 +1,8 @@
 //! The deny cache: denials that are known to stand are repeated without asking.
 //!
-//! Until the wait is over that the backend told, nobody who asks for as much can be admitted, unless
-//! something is given back or a limit is raised. So remembering a denial admits nothing more, and to
-//! the only client of a subject it denies nothing more either.
+//! Until the wait is over that the backend told, nobody who asks for as much can be admitted,
+//! unless something is given back or a limit is raised. So remembering a denial admits nothing
+//! more, and to the only client of a subject it denies nothing more either.
 
 use std::{sync::Arc, time::Duration};
 
@@ -156,14 +156,14 @@ impl Denial {
                 && other.limits == self.limits
         };
         denials.retain(|other| self.received < other.until && !is_same(other));
-        if denials.len() < MOST_OF_A_SUBJECT {
+        if denials.len() < MAX_OF_A_SUBJECT {
             denials.push(self);
         }
     }
 }
 
 /// Rules, sizes and costs of which one subject's denials are remembered at the same time.
-const MOST_OF_A_SUBJECT: usize = 8;
+const MAX_OF_A_SUBJECT: usize = 8;
 
 /// A denial is asked for again at least so often, so that what another instance gave back or raised
 /// is seen.

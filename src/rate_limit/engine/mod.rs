@@ -1,8 +1,8 @@
 //! What decides: it finds out what a request is limited by, and asks.
 //!
-//! `question` is what there is to ask, `asking` the future that asks it, `answer` what came of it. On the way a
-//! question may be answered by what is remembered (`denials`), or asked together with others and
-//! beforehand (`hot_keys`). `refunds` gives back what was taken.
+//! `question` is what there is to ask, `asking` the future that asks it, `answer` what came of it.
+//! On the way a question may be answered by what is remembered (`denials`), or asked together with
+//! others and beforehand (`hot_keys`). `refunds` gives back what was taken.
 
 mod answer;
 mod asking;

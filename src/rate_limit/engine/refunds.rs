@@ -17,15 +17,15 @@ use crate::{
     observe::WarnSite,
 };
 
-/// What a request took, which its handler can give back; found in the request's extensions where the
-/// rule says [`with_permit`](crate::rate_limit::RateLimitRule::with_permit).
+/// What a request took, which its handler can give back; found in the request's extensions where
+/// the rule says [`with_permit`](crate::rate_limit::RateLimitRule::with_permit).
 ///
 /// It is one for all such rules, also of several layers around the handler.
 ///
 /// Clones are the same permit: it is given back once, however often that is asked for.
 ///
-/// A request that took nothing has none: one that its rule skips or is on trial to deny, one under no
-/// limit, one that goes through uncounted in an outage. So a handler takes it as an `Option`: as
+/// A request that took nothing has none: one that its rule skips or is on trial to deny, one under
+/// no limit, one that goes through uncounted in an outage. So a handler takes it as an `Option`: as
 /// `Extension<Permit>` alone, axum answers such a request with 500.
 ///
 /// ```
@@ -114,7 +114,7 @@ pub(in crate::rate_limit) struct Refunds {
 impl Refunds {
     pub(in crate::rate_limit) fn new(denials: Arc<Denials>) -> Self {
         Self {
-            room: Arc::new(Semaphore::new(MOST_UNDER_WAY)),
+            room: Arc::new(Semaphore::new(MAX_UNDER_WAY)),
             denials,
         }
     }
@@ -144,4 +144,4 @@ impl Refunds {
 /// Where what was to be given back stays counted.
 static LOST: WarnSite = WarnSite::new("rate_limit: refund");
 
-const MOST_UNDER_WAY: usize = 1_024;
+const MAX_UNDER_WAY: usize = 1_024;

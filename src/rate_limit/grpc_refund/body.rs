@@ -13,7 +13,8 @@ use super::Pending;
 use crate::grpc;
 
 pin_project! {
-    /// The body of a [`GrpcRefund`](super::GrpcRefund)'s response: the inner service's, frame by frame.
+    /// The body of a [`GrpcRefund`](super::GrpcRefund)'s response: the inner
+    /// service's, frame by frame.
     pub struct GrpcRefundBody<B> {
         #[pin]
         inner: B,

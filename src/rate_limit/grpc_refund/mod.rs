@@ -45,8 +45,8 @@ use crate::respond::GrpcCode;
 /// ```
 ///
 /// What ends without a status stays counted: a call that is cancelled, a connection that is lost, a
-/// response that is not gRPC. So does gRPC-Web, whose status is written into the body; put this layer
-/// inside the one that translates it.
+/// response that is not gRPC. So does gRPC-Web, whose status is written into the body; put this
+/// layer inside the one that translates it.
 #[derive(Clone)]
 pub struct GrpcRefundLayer {
     is_refunded: IsRefunded,

@@ -27,9 +27,9 @@ use crate::{
 /// The drafts of one standard differ in what they call things and where they put them; a client
 /// reads the one it was written for. [`Draft11`](Self::Draft11) tells every limit. The other styles
 /// have room for one, so they tell the tightest: the one that denied, or else the one with the
-/// fewest calls left, and of equals the one that stays so longest; also among the layers of a stack,
-/// which should all have one style. All times are rounded up, so whoever waits so long has waited
-/// long enough.
+/// fewest calls left, and of equals the one that stays so longest; also among the layers of a
+/// stack, which should all have one style. All times are rounded up, so whoever waits so long has
+/// waited long enough.
 ///
 /// # Browsers
 ///
@@ -43,21 +43,21 @@ pub enum HeaderStyle {
     /// `RateLimit-Policy: "login.burst";q=5;w=60` and `RateLimit: "login.burst";r=0;t=12`, an item
     /// for each limit: draft-ietf-httpapi-ratelimit-headers-11.
     ///
-    /// `q` is how many calls of cost one fit in `w` seconds, of a token bucket in a burst and the time
-    /// that refills it; `r` how many are left, and `t` the seconds until there is one more. A window
-    /// that is not whole seconds has no `w`, and a limit that is not used has no `t`.
+    /// `q` is how many calls of cost one fit in `w` seconds, of a token bucket in a burst and the
+    /// time that refills it; `r` how many are left, and `t` the seconds until there is one more. A
+    /// window that is not whole seconds has no `w`, and a limit that is not used has no `t`.
     #[default]
     Draft11,
     /// `RateLimit-Policy: 5;w=60` and `RateLimit: limit=5, remaining=0, reset=12`:
-    /// draft-ietf-httpapi-ratelimit-headers-07, express-rate-limit's `draft-7`. The reset is in seconds
-    /// to go, 0 where nothing is used.
+    /// draft-ietf-httpapi-ratelimit-headers-07, express-rate-limit's `draft-7`. The reset is in
+    /// seconds to go, 0 where nothing is used.
     Draft7,
     /// `RateLimit-Policy: 5;w=60`, `RateLimit-Limit: 5`, `RateLimit-Remaining: 0` and
-    /// `RateLimit-Reset: 12`: draft-ietf-httpapi-ratelimit-headers-06, express-rate-limit's `draft-6`.
-    /// The reset is as in [`Draft7`](Self::Draft7).
+    /// `RateLimit-Reset: 12`: draft-ietf-httpapi-ratelimit-headers-06, express-rate-limit's
+    /// `draft-6`. The reset is as in [`Draft7`](Self::Draft7).
     Draft6,
-    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`; the reset is in seconds
-    /// since the Unix epoch, as GitHub and express-rate-limit's legacy headers have it.
+    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining` and `X-RateLimit-Reset`; the reset is in
+    /// seconds since the Unix epoch, as GitHub and express-rate-limit's legacy headers have it.
     Legacy,
     /// The headers of [`Legacy`](Self::Legacy); the reset is in seconds to go.
     LegacyDelta,
@@ -66,8 +66,8 @@ pub enum HeaderStyle {
 }
 
 impl HeaderStyle {
-    /// The headers of this style, and `Retry-After`: what a script of another origin must be allowed
-    /// to read.
+    /// The headers of this style, and `Retry-After`: what a script of another origin must be
+    /// allowed to read.
     ///
     /// For a CORS layer that writes `Access-Control-Expose-Headers` itself:
     ///
@@ -141,7 +141,8 @@ impl HeaderStyle {
         }
     }
 
-    /// Allows a script of another origin to read what is told: for responses to requests with `Origin`.
+    /// Allows a script of another origin to read what is told: for responses
+    /// to requests with `Origin`.
     pub(super) fn expose(self, headers: &mut HeaderMap) {
         if self == Self::Off && !headers.contains_key(RETRY_AFTER) {
             return;

@@ -155,8 +155,8 @@ fn number(number: u64) -> i64 {
 
 const INTEGER: u64 = 999_999_999_999_999;
 
-/// What a style with room for one limit tells of it besides its size: of equally tight limits either
-/// may be told.
+/// What a style with room for one limit tells of it besides its size: of equally tight limits
+/// either may be told.
 fn remaining_and_reset(headers: &HeaderMap) -> (String, String) {
     let read = |name| headers.get(name).map(|value| value.to_str().unwrap());
     if let Some(dictionary) = read(RATELIMIT) {

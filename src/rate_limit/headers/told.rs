@@ -49,8 +49,8 @@ pub(super) fn calls(quota: &Quota) -> u64 {
     integer(quota.capacity() / u64::from(quota.weight()))
 }
 
-/// The seconds in which a quota admits so many: its window, if they are whole, or what a burst takes to
-/// come back.
+/// The seconds in which a quota admits so many: its window, if they are whole, or what a burst
+/// takes to come back.
 pub(super) fn window(quota: &Quota) -> Option<u64> {
     if let Algorithm::TokenBucket { burst } = quota.algorithm() {
         let micros = burst.saturating_mul(quota.interval_micros());

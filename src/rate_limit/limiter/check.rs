@@ -45,7 +45,8 @@ pub struct Standing {
 }
 
 impl Check {
-    /// Gives back what was taken, in a call of its own that nobody waits for; see [`Permit::refund`].
+    /// Gives back what was taken, in a call of its own that nobody waits
+    /// for; see [`Permit::refund`].
     pub fn refund(self) {
         if let Some(permit) = self.permit {
             permit.refund();

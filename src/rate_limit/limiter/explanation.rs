@@ -31,7 +31,8 @@ pub struct Explanation {
 pub struct RuleExplanation {
     /// The rule's name.
     pub rule: Arc<str>,
-    /// Whether the rule is [on trial](RateLimitRule::with_shadow): what it denies passes all the same.
+    /// Whether the rule is [on trial](RateLimitRule::with_shadow): what it
+    /// denies passes all the same.
     pub is_shadow: bool,
     /// What it makes of the request.
     pub finding: Finding,
@@ -61,7 +62,8 @@ pub enum Finding {
         /// How long a denial is still repeated without asking, if one is remembered here.
         remembered: Option<Duration>,
     },
-    /// The backend did not say where the limits stand; the rule's [`Outage`](crate::rate_limit::Outage) decides.
+    /// The backend did not say where the limits stand; the rule's
+    /// [`Outage`](crate::rate_limit::Outage) decides.
     Unknown(BackendError),
 }
 

@@ -24,14 +24,14 @@ use crate::{
     policy::SubjectId,
 };
 
-/// The limits of one rule for programs: checks of its own in a job or a handler, and an admin page's
-/// hand on what the layer counts. Cheap to clone.
+/// The limits of one rule for programs: checks of its own in a job or a handler, and an admin
+/// page's hand on what the layer counts. Cheap to clone.
 ///
 /// A subject is what the rule's extractor reads out of a request, for example the key that
-/// `header("x-api-key")` finds; see [`SubjectId`] for all of them. A value of another type is another
-/// subject and no error: where the rule's is an address, `reset("192.0.2.7")` resets nobody, and
-/// `reset(ClientAddr(ip))` whom it says. A rule that no request is asked by needs an extractor all the
-/// same; it is never run. Every method is one round trip.
+/// `header("x-api-key")` finds; see [`SubjectId`] for all of them. A value of another type is
+/// another subject and no error: where the rule's is an address, `reset("192.0.2.7")` resets
+/// nobody, and `reset(ClientAddr(ip))` whom it says. A rule that no request is asked by needs an
+/// extractor all the same; it is never run. Every method is one round trip.
 ///
 /// ```
 /// use tower_stash::{
@@ -57,13 +57,13 @@ use crate::{
 /// # }
 /// ```
 ///
-/// It knows no request, so what the rule says of requests (what they cost, which it skips, how large a
-/// limit is for them) is not asked; for the last there is [`with_limit`](Self::with_limit). So where a
-/// limit goes by plan, [`peek`](Self::peek) compares with the largest unless it is told: it may say that
-/// 595 of 600 are left to somebody whose plan has 10.
+/// It knows no request, so what the rule says of requests (what they cost, which it skips, how
+/// large a limit is for them) is not asked; for the last there is [`with_limit`](Self::with_limit).
+/// So where a limit goes by plan, [`peek`](Self::peek) compares with the largest unless it is told:
+/// it may say that 595 of 600 are left to somebody whose plan has 10.
 ///
-/// Of a layer's rule, [`RateLimitLayer::limiter`](super::RateLimitLayer::limiter) makes the one that
-/// shares what the layer knows; another one on the same backend shares what is counted.
+/// Of a layer's rule, [`RateLimitLayer::limiter`](super::RateLimitLayer::limiter) makes the one
+/// that shares what the layer knows; another one on the same backend shares what is counted.
 #[derive(Clone)]
 pub struct RateLimiter {
     engine: Arc<Engine>,
@@ -171,9 +171,10 @@ impl RateLimiter {
 
     /// Forgets what the subject took, its strikes and its ban.
     ///
-    /// A rule with a [ban](RateLimitRule::with_ban) takes two round trips. Other instances may repeat a denial
-    /// for up to five seconds more, see [`with_deny_cache`](super::RateLimitLayer::with_deny_cache), and spend
-    /// what they have [leased](RateLimitRule::with_leases).
+    /// A rule with a [ban](RateLimitRule::with_ban) takes two round trips. Other instances may
+    /// repeat a denial for up to five seconds more, see
+    /// [`with_deny_cache`](super::RateLimitLayer::with_deny_cache), and spend what they have
+    /// [leased](RateLimitRule::with_leases).
     ///
     /// # Errors
     ///
@@ -195,7 +196,8 @@ impl RateLimiter {
         }
     }
 
-    /// Bans the subject from now on for this long, at most 366 days; in place of a ban that it may be under.
+    /// Bans the subject from now on for this long, at most 366 days; in place of a
+    /// ban that it may be under.
     ///
     /// # Errors
     ///
@@ -222,15 +224,16 @@ impl RateLimiter {
             .await
     }
 
-    /// Gives one of the subject's limits another size for this long, at most 366 days; 0 admits nothing.
+    /// Gives one of the subject's limits another size for this long, at most
+    /// 366 days; 0 admits nothing.
     ///
-    /// It goes before a size that a [dynamic limit](RateLimitRule::with_dynamic_limit) says, and may be
-    /// larger than the quota that the rule was made with.
+    /// It goes before a size that a [dynamic limit](RateLimitRule::with_dynamic_limit) says, and
+    /// may be larger than the quota that the rule was made with.
     ///
     /// # Errors
     ///
-    /// The backend's; [`InvalidInput`](BackendErrorKind::InvalidInput) if the rule has no such limit or no
-    /// [overrides](RateLimitRule::with_overrides), or for a duration that cannot be.
+    /// The backend's; [`InvalidInput`](BackendErrorKind::InvalidInput) if the rule has no such
+    /// limit or no [overrides](RateLimitRule::with_overrides), or for a duration that cannot be.
     pub async fn set_limit(
         &self,
         subject: impl Into<SubjectId>,

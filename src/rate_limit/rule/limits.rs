@@ -15,7 +15,8 @@ use crate::{
 #[derive(Clone)]
 pub(in crate::rate_limit) struct Limits {
     all: NamedLimits,
-    /// How large each limit is for a request; as long as the limits, or empty if all are as they are.
+    /// How large each limit is for a request; as long as the limits, or
+    /// empty if all are as they are.
     sizes: Vec<Option<Size>>,
 }
 

@@ -49,8 +49,8 @@ use crate::{
 /// # Ok::<(), tower_stash::ConfigError>(())
 /// ```
 ///
-/// A mistake in what `with_*` is given comes out when a layer or a limiter is made of the rule. A rule
-/// that only a request brings, by a closure or an extension, is not looked at by then.
+/// A mistake in what `with_*` is given comes out when a layer or a limiter is made of the rule. A
+/// rule that only a request brings, by a closure or an extension, is not looked at by then.
 #[derive(Clone)]
 pub struct RateLimitRule {
     shape: Arc<Shape>,
@@ -193,7 +193,8 @@ impl RateLimitRule {
 
     /// Requests of which this holds are not limited by this rule: an allow list, or health checks.
     ///
-    /// Rules that it [asks too](Self::with_and) limit them all the same, unless they skip them as well.
+    /// Rules that it [asks too](Self::with_and) limit them all the same,
+    /// unless they skip them as well.
     ///
     /// ```
     /// use http::request::Parts;
@@ -224,11 +225,11 @@ impl RateLimitRule {
     /// Counts only requests whose response is like this: only failures, to protect a login; or only
     /// successes.
     ///
-    /// What a request costs is taken before it runs, so that no more than the limit run at once, and
-    /// given back when the response's head says that it does not count. If that call is lost, the
-    /// request stays counted; so does one that is dropped or fails without a response. The body is
-    /// not looked at: for what only the handler knows, see [`with_permit`](Self::with_permit), and for
-    /// the status of gRPC calls [`GrpcRefundLayer`](super::GrpcRefundLayer).
+    /// What a request costs is taken before it runs, so that no more than the limit run at once,
+    /// and given back when the response's head says that it does not count. If that call is lost,
+    /// the request stays counted; so does one that is dropped or fails without a response. The body
+    /// is not looked at: for what only the handler knows, see [`with_permit`](Self::with_permit),
+    /// and for the status of gRPC calls [`GrpcRefundLayer`](super::GrpcRefundLayer).
     #[must_use]
     pub fn with_count_if(
         mut self,
@@ -238,8 +239,8 @@ impl RateLimitRule {
         self
     }
 
-    /// Puts a [`Permit`](super::Permit) into the extensions of every request that is counted, with which
-    /// the handler can give back what it cost.
+    /// Puts a [`Permit`](super::Permit) into the extensions of every request that is counted, with
+    /// which the handler can give back what it cost.
     ///
     /// One that goes through uncounted, as in an outage, has none: handlers take an
     /// `Option<Extension<Permit>>`.
@@ -251,9 +252,9 @@ impl RateLimitRule {
 
     /// Bans a subject that is denied too often: until the ban is over, everything is denied.
     ///
-    /// Denials of all instances count, in the call that denies; what was admitted does not. So with five
-    /// calls and `Ban::after(1)` the sixth bans. A ban is told as `abnormal-usage-detected`, and
-    /// [`RateLimiter`](super::RateLimiter) imposes and lifts it by hand.
+    /// Denials of all instances count, in the call that denies; what was admitted does not. So with
+    /// five calls and `Ban::after(1)` the sixth bans. A ban is told as `abnormal-usage-detected`,
+    /// and [`RateLimiter`](super::RateLimiter) imposes and lifts it by hand.
     ///
     /// ```
     /// use tower_stash::{
@@ -284,19 +285,19 @@ impl RateLimitRule {
 
     /// Asks once for all requests of a subject that come while it is being asked about.
     ///
-    /// For subjects with many requests at the same time, such as a large tenant or one shared bucket.
-    /// The first question goes out alone. Requests that reach this instance before its answer wait,
-    /// and the next call asks for all of them. What it brings is dealt out in their order, so limits
-    /// are kept as exactly as without, by every algorithm. An instance then has one call of a
-    /// subject under way at a time, and a request waits for two round trips at most.
+    /// For subjects with many requests at the same time, such as a large tenant or one shared
+    /// bucket. The first question goes out alone. Requests that reach this instance before its
+    /// answer wait, and the next call asks for all of them. What it brings is dealt out in their
+    /// order, so limits are kept as exactly as without, by every algorithm. An instance then has
+    /// one call of a subject under way at a time, and a request waits for two round trips at most.
     ///
     /// Only requests that cost one share calls; the others ask alone. What a client that has left
-    /// would have got goes to those behind it, or stays taken. If a call fails it has failed for all
-    /// who wait for it, and the rule's [`Outage`] decides for each. Nobody waits for a call that
-    /// began more than a second before.
+    /// would have got goes to those behind it, or stays taken. If a call fails it has failed for
+    /// all who wait for it, and the rule's [`Outage`] decides for each. Nobody waits for a call
+    /// that began more than a second before.
     ///
-    /// It does not go with [`with_ban`](Self::with_ban), where each denial has to be counted, and has
-    /// no effect on a backend in this process.
+    /// It does not go with [`with_ban`](Self::with_ban), where each denial has to be counted, and
+    /// has no effect on a backend in this process.
     #[must_use]
     pub fn with_coalescing(mut self) -> Self {
         let shape = self.shape_mut();
@@ -309,15 +310,15 @@ impl RateLimitRule {
     /// Takes units for later requests along, so that most requests of a busy subject are decided
     /// without a call; `instances` says how many instances share the limits.
     ///
-    /// For limits of hundreds or more in a window, of subjects that all instances are asked about all
-    /// the time. The first request of a subject in a window takes what it costs. After that a call takes
-    /// `remaining / (4 × instances)` units, at least what is asked for, and they pay for requests
-    /// until they are spent or the window ends. Requests that come during a call wait for it, as
-    /// with [`with_coalescing`](Self::with_coalescing).
+    /// For limits of hundreds or more in a window, of subjects that all instances are asked about
+    /// all the time. The first request of a subject in a window takes what it costs. After that a
+    /// call takes `remaining / (4 × instances)` units, at least what is asked for, and they pay for
+    /// requests until they are spent or the window ends. Requests that come during a call wait for
+    /// it, as with [`with_coalescing`](Self::with_coalescing).
     ///
     /// * All instances together never admit more than the limit in a window: each unit is taken
-    ///   before it is spent, and spent before its window ends. That supposes that the backend's clock
-    ///   goes as fast as this process's and is not set forward.
+    ///   before it is spent, and spent before its window ends. That supposes that the backend's
+    ///   clock goes as fast as this process's and is not set forward.
     /// * They may admit less. Units that an instance has no requests for are lost until the window
     ///   ends: a quarter of the limit at most, and next to nothing under load, because leases
     ///   shrink with what remains. A request that costs more than a lease is denied if the backend
@@ -326,9 +327,11 @@ impl RateLimitRule {
     ///   with a limit of 1,000 a minute, and 0.16 with one of 100.
     /// * `remaining` in headers is what this instance knows: what it was last told, less what it
     ///   has spent since.
-    /// * What is given back, by response or [`Permit`](super::Permit), goes to the backend, in a call each.
-    /// * What a [`RateLimiter`](super::RateLimiter) changes for a subject, by a reset, a penalty or a
-    ///   new size, ends the lease of its own layer. Other instances spend theirs until the window ends.
+    /// * What is given back, by response or [`Permit`](super::Permit), goes to the
+    ///   backend, in a call each.
+    /// * What a [`RateLimiter`](super::RateLimiter) changes for a subject, by a reset, a penalty or
+    ///   a new size, ends the lease of its own layer. Other instances spend
+    ///   theirs until the window ends.
     ///
     /// It needs windows with an end, [`Quota::fixed`] or [`Quota::fixed_aligned`], best all of one
     /// length, because a lease ends with the first of them. It does not go with
@@ -367,8 +370,8 @@ impl RateLimitRule {
 
     /// Counts and measures, but never denies and sends no headers: a rule on trial.
     ///
-    /// Requests on its deny list and those that do not say whose they are pass too. Their outcome is
-    /// counted as if they did not.
+    /// Requests on its deny list and those that do not say whose they are pass too. Their outcome
+    /// is counted as if they did not.
     #[must_use]
     pub fn with_shadow(mut self) -> Self {
         self.shape_mut().is_shadow = true;
@@ -388,8 +391,9 @@ impl RateLimitRule {
     /// Asks another rule too, of another subject: by address and by user, for example.
     ///
     /// Rules are asked in this order, one round trip each, so in an outage a request may wait for a
-    /// time-out each. The first that denies answers, and what was taken from those before it is given
-    /// back; if that call is lost, it stays counted. Each rule skips and lets through for itself only:
+    /// time-out each. The first that denies answers, and what was taken from those before it is
+    /// given back; if that call is lost, it stays counted. Each rule skips and lets
+    /// through for itself only:
     ///
     /// ```
     /// use http::request::Parts;

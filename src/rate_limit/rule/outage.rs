@@ -14,7 +14,8 @@ pub enum Outage {
     ///
     /// A share is at least one call. With as many instances as said, together they admit at most as
     /// many times that, besides what the backend had admitted before. What was counted here is not
-    /// counted there when the backend answers again. A request that costs more than the share gets 503.
+    /// counted there when the backend answers again. A request that costs more
+    /// than the share gets 503.
     Local {
         /// How many instances there are, at least one.
         instances: u32,

@@ -43,11 +43,11 @@
 //! # });
 //! ```
 //!
-//! In a harness that takes tests as values, such as `libtest-mimic`, each case becomes a test of its
-//! own: `Trial::test(case.name(), move || Ok(runtime.block_on(case.run(fixture))))`.
+//! In a harness that takes tests as values, such as `libtest-mimic`, each case becomes a test of
+//! its own: `Trial::test(case.name(), move || Ok(runtime.block_on(case.run(fixture))))`.
 //!
-//! The cases run on tokio, with its time enabled; some start tasks, and those about concurrency find
-//! more on a runtime with several threads. Keys are new in every run, so a server that is used
+//! The cases run on tokio, with its time enabled; some start tasks, and those about concurrency
+//! find more on a runtime with several threads. Keys are new in every run, so a server that is used
 //! for other things, or by several cases at once, is no hindrance. Waits are at most 150 ms each.
 #![expect(
     clippy::expect_used,

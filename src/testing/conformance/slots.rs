@@ -296,7 +296,8 @@ impl<F: Fixture<Backend: Slots>> Scene<F> {
         released.expect("release answers");
     }
 
-    /// A limit of one, whose slot has been held for more than half of its lease, and when that ends.
+    /// A limit of one, whose slot has been held for more than half of its
+    /// lease, and when that ends.
     async fn held_for_half_its_lease(&self) -> (Key, SlotLimit, Timestamp) {
         let (subject, limit) = (self.key("subject"), named("a", 1, 100 * MILLISECOND));
         let ends = self.now().await + limit.lease();

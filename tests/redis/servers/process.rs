@@ -166,7 +166,8 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// Obeys `start`, `kill` and signal names, answers each with a status; cleans up at the end of input.
+/// Obeys `start`, `kill` and signal names, answers each with a status;
+/// cleans up at the end of input.
 const WATCHER: &str = r#"
 trap '' PIPE
 directory=$1

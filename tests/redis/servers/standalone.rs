@@ -70,8 +70,9 @@ impl Server {
         Ok(calls.collect())
     }
 
-    /// The commands that clients over TCP send while `call` runs, each with the client's address in front and its
-    /// arguments quoted; what scripts do and what [`call`](Self::call) sends is not among them.
+    /// The commands that clients over TCP send while `call` runs, each with the client's address in
+    /// front and its arguments quoted; what scripts do and what [`call`](Self::call)
+    /// sends is not among them.
     pub(crate) async fn commands_during(
         &self,
         call: impl Future<Output = Result<()>>,

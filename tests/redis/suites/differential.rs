@@ -1,4 +1,5 @@
-//! Redis against memory, on random calls to records and indexes; those to quotas are in `quota_traces`.
+//! Redis against memory, on random calls to records and indexes; those to
+//! quotas are in `quota_traces`.
 
 use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},

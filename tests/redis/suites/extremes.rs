@@ -239,7 +239,8 @@ impl Spoilt {
         })
     }
 
-    /// Makes something of every state that is a string: `make` is Lua for the new one, of `state` and `n`.
+    /// Makes something of every state that is a string: `make` is Lua for the new
+    /// one, of `state` and `n`.
     async fn spoil(&self, make: &str, n: usize) -> Result<()> {
         let script = format!(
             "local n = tonumber(ARGV[1]) \

@@ -1,4 +1,5 @@
-//! What an outage must not leave behind: silent connections, leaked ones, false words about what was applied.
+//! What an outage must not leave behind: silent connections, leaked ones, false
+//! words about what was applied.
 
 use std::{
     sync::{

@@ -246,7 +246,8 @@ async fn no_call_is_applied_twice_while_connections_break(_: &Servers) -> Result
         })
         .collect();
     for _ in 0..6 {
-        // What is cut has been applied, and the client is connected again within the time-out of the calls.
+        // What is cut has been applied, and the client is connected again within
+        // the time-out of the calls.
         proxy.set(Network::DelaysReplies(Duration::from_millis(30)));
         tokio::time::sleep(Duration::from_millis(60)).await;
         proxy.set(Network::Cut);

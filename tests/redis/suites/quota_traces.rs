@@ -161,8 +161,8 @@ async fn decisions_with_bans_sizes_and_refunds_are_those_of_memory(
     compare(servers, 250, 1, trace).await
 }
 
-/// P21: everything lasts for an hour or more, so that nothing ends before the clock steps back. What has ended is gone in
-/// memory, and still there on a Redis whose own clock did not move.
+/// P21: everything lasts for an hour or more, so that nothing ends before the clock steps back.
+/// What has ended is gone in memory, and still there on a Redis whose own clock did not move.
 async fn decisions_are_those_of_memory_though_the_clock_steps_back(
     servers: &Servers,
 ) -> Result<()> {

@@ -67,7 +67,8 @@ async fn own() -> Result<(Server, RedisBackend)> {
     Ok((server, backend))
 }
 
-/// The commands that the backend sent during a call, in their order; those that scripts make are not round trips.
+/// The commands that the backend sent during a call, in their order; those that scripts
+/// make are not round trips.
 async fn commands(server: &Server, call: impl Future<Output = Result<()>>) -> Result<Vec<String>> {
     let sent = server.commands_during(call).await?;
     Ok(sent.into_iter().map(|sent| sent.name).collect())

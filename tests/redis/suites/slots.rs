@@ -1,4 +1,5 @@
-//! Slots on Redis: what they leave behind, how they compare with those in memory, and who gets them.
+//! Slots on Redis: what they leave behind, how they compare with those in
+//! memory, and who gets them.
 
 use std::{
     convert::Infallible,
@@ -419,7 +420,8 @@ async fn what_a_killed_process_held_is_free_after_its_lease(_: &Servers) -> Resu
     timeout(SHORT_LEASE * 3 / 2, freed).await?
 }
 
-/// If this process was started to hold all slots until it is killed, does that; it ends with the one that started it.
+/// If this process was started to hold all slots until it is killed, does that; it ends with
+/// the one that started it.
 pub(crate) fn hold_if_asked() {
     let Ok(address) = env::var(HOLDER) else {
         return;

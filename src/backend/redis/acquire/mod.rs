@@ -1,6 +1,7 @@
 //! The call that decides: which script it runs, what it is told, and how its reply is read.
 //!
-//! Numbers go there and back as bytes, which Redis reads and writes in half the time that decimal takes.
+//! Numbers go there and back as bytes, which Redis reads and writes in half the
+//! time that decimal takes.
 
 mod source;
 

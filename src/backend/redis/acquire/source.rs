@@ -1,9 +1,10 @@
 //! The scripts that decide.
 //!
-//! A script costs Redis what it does on every call, and making functions and tables is most of that. So there is
-//! a script without any for each sequence of algorithms that rules have, put together from the files in
-//! `scripts/acquire`: a file for each algorithm, cut into sections. Only the sequence is in the script; sizes and
-//! windows are told with each call, so that rules made at run time do not fill Redis with scripts.
+//! A script costs Redis what it does on every call, and making functions and tables is most of
+//! that. So there is a script without any for each sequence of algorithms that rules have, put
+//! together from the files in `scripts/acquire`: a file for each algorithm, cut into sections. Only
+//! the sequence is in the script; sizes and windows are told with each call, so that rules made at
+//! run time do not fill Redis with scripts.
 
 use std::{
     collections::HashMap,

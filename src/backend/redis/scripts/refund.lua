@@ -2,8 +2,8 @@
 --
 -- KEYS  a counter for each limit
 -- ARGV  time in µs or '' for the server's; taken;
---       then for each limit: algorithm (l log, b buckets, g token bucket, c counter, f fixed, a aligned),
---       what a cost of one counts (units; g: µs), mark
+--       then for each limit: algorithm (l log, b buckets, g token bucket, c counter, f fixed,
+--       a aligned), what a cost of one counts (units; g: µs), mark
 -- Reply 0
 --
 -- What a counter holds is in acquire/, in the algorithm's file.

@@ -18,7 +18,8 @@ pub(super) struct Lease {
 impl Lease {
     /// What this decision took of these limits, which came now; `sent` is when it was asked for.
     ///
-    /// Its windows last for at least their rest after the moment of sending: the backend decided later.
+    /// Its windows last for at least their rest after the moment of sending:
+    /// the backend decided later.
     pub(super) fn new(
         limits: Arc<[Limit]>,
         decision: Decision,
@@ -82,7 +83,8 @@ impl Lease {
 /// How long after the decision the first of its windows ends.
 fn rest_of_windows(decision: &Decision) -> Duration {
     let resets = decision.limits.iter().filter_map(|state| state.reset);
-    // Quotas count in whole milliseconds, so the decision may be up to one later than the reset says.
+    // Quotas count in whole milliseconds, so the decision may be up to one
+    // later than the reset says.
     let since_whole_milli = Duration::from_micros(decision.now.as_micros() % 1_000);
     resets
         .min()
@@ -100,7 +102,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A decision in the middle of a millisecond, which took so much of limits in which so much is left.
+    /// A decision in the middle of a millisecond, which took so much of limits
+    /// in which so much is left.
     fn decision(taken: u64, limits: &[(u64, Duration)]) -> Decision {
         let states = limits.iter().map(|(remaining, reset)| {
             LimitState::new(1_000, *remaining, Retry::Now, Some(*reset), 0)

@@ -1,8 +1,9 @@
 //! Subjects that many requests ask about at the same time: they ask together, and beforehand.
 //!
-//! The first question flies alone. Those that come while it is under way wait, and the next call asks
-//! for all of them. So there is one call of a subject's limits at a time, and nobody waits for more
-//! than two. Calls are driven by tasks of their own: a client that leaves takes nobody's answer along.
+//! The first question flies alone. Those that come while it is under way wait, and the next call
+//! asks for all of them. So there is one call of a subject's limits at a time, and nobody waits for
+//! more than two. Calls are driven by tasks of their own: a client that leaves
+//! takes nobody's answer along.
 //!
 //! With leases, calls take some more, which pays for requests to come without a call.
 
@@ -126,7 +127,8 @@ impl HotKeys {
         drop(forgotten);
     }
 
-    /// Gives a flight those who came while it was under way; with none it ends, and leaves its lease.
+    /// Gives a flight those who came while it was under way; with none it
+    /// ends, and leaves its lease.
     fn go_on(&self, flight: &mut Flight) {
         let subject = &flight.acquire.subject;
         let Some(mut shard) = self.shards.of(subject) else {
@@ -168,7 +170,7 @@ impl HotKey {
         };
         if !hot_keys.iter().any(is_about) {
             hot_keys.retain(|hot_key| hot_key.is_hot(now));
-            if hot_keys.len() == MOST_OF_A_SUBJECT {
+            if hot_keys.len() == MAX_OF_A_SUBJECT {
                 return None;
             }
             hot_keys.push(Self {
@@ -193,7 +195,7 @@ impl HotKey {
     /// What costs more than a share would take from others what it may not get itself.
     fn wait(&mut self, cost: u64, under_way: Option<UnderWay>) -> Option<Awaited> {
         let fits = under_way.is_none_or(|flight| cost <= flight.share.max(1));
-        if !fits || self.waiting.len() >= MOST_WAITING {
+        if !fits || self.waiting.len() >= MAX_WAITING {
             return None;
         }
         let (waiter, answer) = flight::waiter(cost);
@@ -264,10 +266,10 @@ impl Sharing {
 }
 
 /// Rules and sizes that are asked about one subject at the same time.
-const MOST_OF_A_SUBJECT: usize = 8;
+const MAX_OF_A_SUBJECT: usize = 8;
 
 /// Who comes when so many wait for one call asks alone.
-const MOST_WAITING: usize = 4_096;
+const MAX_WAITING: usize = 4_096;
 
 /// A call that takes longer is not waited for: its backend has no time-out, and may never answer.
 const PATIENCE: Duration = Duration::from_secs(1);

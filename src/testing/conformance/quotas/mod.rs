@@ -109,7 +109,8 @@ fn reset_at(decision: &Decision) -> Option<u64> {
     Some((decision.now + reset).as_millis())
 }
 
-/// Every algorithm and its name; the last is the token bucket, which measures what is taken in time.
+/// Every algorithm and its name; the last is the token bucket, which
+/// measures what is taken in time.
 const ALGORITHMS: [(&str, NewQuota); 6] = [
     ("log", Quota::log),
     ("counter", Quota::counter),

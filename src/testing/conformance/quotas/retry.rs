@@ -160,7 +160,8 @@ async fn no_window_holds_more_than_the_algorithm_says<F: Fixture<Backend: Quotas
 }
 
 impl<F: Fixture<Backend: Quotas>> Scene<F> {
-    /// Checks the waits that this quota tells, for costs small and large, at windows in milliseconds.
+    /// Checks the waits that this quota tells, for costs small and large, at
+    /// windows in milliseconds.
     async fn admits_when_due(&self, quota: impl Fn(u64, Duration) -> Quota, window: u32) {
         for cost in [1, 3] {
             let subject = format!("{window} ms, cost {cost}");

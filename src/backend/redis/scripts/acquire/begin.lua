@@ -1,12 +1,13 @@
--- Takes a cost from all limits of one subject, or from none: read all, decide, write. A denial writes
--- nothing but a strike.
+-- Takes a cost from all limits of one subject, or from none: read all, decide, write. A denial
+-- writes nothing but a strike.
 --
 -- This is put together for the algorithms of a call by src/backend/redis/acquire/source.rs; what
--- ARGV[2] and the reply hold is in mod.rs beside it. A name that ends in $ stands once for each limit. There are no functions
--- and no tables in it, because making them would cost more than all the rest.
+-- ARGV[2] and the reply hold is in mod.rs beside it. A name that ends in $ stands once for each
+-- limit. There are no functions and no tables in it, because making them would cost more than all
+-- the rest.
 --
--- KEYS  a counter for each limit; the subject's strikes, if denials are; then, if limits may have another
---       size for the subject, a size for each
+-- KEYS  a counter for each limit; the subject's strikes, if denials are; then, if limits may have
+--       another size for the subject, a size for each
 -- ARGV  time in µs or '' for the server's; numbers in bytes
 -- Reply numbers in bytes
 --

@@ -1,5 +1,5 @@
--- The counts of the parts of a window: `b1`, the number of the newest part (6 bytes), its count and those of
--- the parts before it (4 bytes each). There are buckets$ parts in a window.
+-- The counts of the parts of a window: `b1`, the number of the newest part (6 bytes), its count and
+-- those of the parts before it (4 bytes each). There are buckets$ parts in a window.
 
 ---- read
 local capacity$, mark$ = limit$, 0

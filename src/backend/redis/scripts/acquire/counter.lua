@@ -1,5 +1,5 @@
--- The counts of an aligned window and the one before it: `c1`, the window's number, its count, the other's
--- (7 bytes each).
+-- The counts of an aligned window and the one before it: `c1`, the window's number, its count, the
+-- other's (7 bytes each).
 
 ---- read
 local capacity$, mark$ = limit$, 0

@@ -1,4 +1,5 @@
--- The times of the hits in ms, newest first: a list. It counts as empty if its first or last item is none.
+-- The times of the hits in ms, newest first: a list. It counts as empty if its
+-- first or last item is none.
 
 ---- read
 local capacity$, mark$ = limit$, 0
@@ -10,7 +11,8 @@ if length$ > 0 then
     unreadable = unreadable + 1
   elseif newest <= now + window$ then
     newest$, live$ = newest, length$
-    -- How many of the first hits still count: all, or as many as a binary search finds. What is no time is old.
+    -- How many of the first hits still count: all, or as many as a binary search
+    -- finds. What is no time is old.
     if oldest + window$ <= now then
       local low, high = 0, length$ - 1
       while low < high do

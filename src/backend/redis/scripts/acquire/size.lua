@@ -1,4 +1,5 @@
--- The size of a limit for this subject: `o1`, start, end, limit, most that a call may cost (7 bytes each).
+-- The size of a limit for this subject: `o1`, start, end, limit, most that a call
+-- may cost (7 bytes each).
 
 ---- read
 local size$ = redis.call('GET', KEYS[size_key])

@@ -1,5 +1,5 @@
--- Denials and the ban for them: `x1`, start, count, the ban's end (7 bytes each). Strikes count from the start
--- on, a ban lasts from the start until its end, which else is 0.
+-- Denials and the ban for them: `x1`, start, count, the ban's end (7 bytes each). Strikes count
+-- from the start on, a ban lasts from the start until its end, which else is 0.
 
 ---- read
 local strikes_start, strikes_count, ban_ends
@@ -8,7 +8,8 @@ do
   if stored then
     if #stored == 23 and string.sub(stored, 1, 2) == 'x1' then
       strikes_start, strikes_count, ban_ends = struct.unpack('>I7I7I7', stored, 3)
-      -- A ban holds also where it lies ahead by at most its own length, because the clock stepped back.
+      -- A ban holds also where it lies ahead by at most its own length,
+      -- because the clock stepped back.
       if now < ban_ends and strikes_start <= now + (ban_ends - strikes_start) then
         banned = ban_ends - now
       end

@@ -1,5 +1,5 @@
--- When the bucket is full, and how long an empty one took to fill when that was written: `g1`, both in µs
--- (7 bytes each).
+-- When the bucket is full, and how long an empty one took to fill when that was written: `g1`, both
+-- in µs (7 bytes each).
 
 ---- read
 local capacity$, mark$ = burst$, 0

@@ -1,4 +1,5 @@
-//! What happens to a request before it may run: nothing, a question to the backend, or an answer.
+//! What all services of a layer share, and what it makes of a request before it may run: nothing, a
+//! question to the backend, or an answer.
 
 use std::sync::Arc;
 
@@ -16,9 +17,9 @@ use crate::{
     respond::Rejection,
 };
 
-/// What all services of a layer share.
+/// Settings, and pointers to what decides.
 #[derive(Clone)]
-pub(super) struct Limiter {
+pub(super) struct Shared {
     pub(super) ledger: Arc<Ledger>,
     pub(super) policy: Arc<dyn Policy<ConcurrencyLimitRule>>,
     pub(super) digester: Digester,
@@ -34,7 +35,7 @@ pub(super) enum Admission {
     Reject(Rejection),
 }
 
-impl Limiter {
+impl Shared {
     /// Finds out what limits a request.
     pub(super) fn admission(&self, request: &Parts) -> Admission {
         let Some(rule) = self.policy.rule(request) else {

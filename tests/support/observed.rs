@@ -8,18 +8,22 @@ use std::{
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
-/// How often each rule had each outcome while this ran, in the alphabet's order: `"api allowed"`.
+use crate::LAYER;
+
+/// How often each rule of [`LAYER`] had each outcome while this ran, in the
+/// alphabet's order: `"api allowed"`.
 pub(crate) fn outcomes(run: impl Future<Output = ()>) -> Vec<(String, u64)> {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     metrics::with_local_recorder(&recorder, || paused().block_on(run));
+    let layer = format!("{LAYER} ");
     let emitted = snapshotter.snapshot().into_vec().into_iter();
     let mut counted: Vec<_> = emitted
         .map(|(key, _, _, value)| {
             assert_eq!(key.key().name(), "tower_stash_requests_total");
             let labels = key.key().labels().map(|label| label.value().to_owned());
             let labels = labels.collect::<Vec<_>>().join(" ");
-            let outcome = labels.strip_prefix("rate_limit ").unwrap().to_owned();
+            let outcome = labels.strip_prefix(&layer).unwrap().to_owned();
             let DebugValue::Counter(count) = value else {
                 panic!("no counter: {value:?}")
             };
@@ -57,8 +61,8 @@ pub(crate) fn logged(run: impl Future<Output = ()>) -> String {
     String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
 }
 
-/// A runtime whose clock stands still.
-fn paused() -> tokio::runtime::Runtime {
+/// A runtime whose time is the test's.
+pub(crate) fn paused() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
