@@ -14,7 +14,7 @@ use libtest_mimic::Trial;
 use tower_stash::{
     backend::{
         Acquire, Amendment, BackendError, Ban, DAY, Limit, MINUTE, MemoryBackend, Quota,
-        Quotas as _, RedisBackend, Strikes, Take,
+        Quotas as _, RedisBackend, Retry, Strikes, Take,
     },
     clock::Timestamp,
     key::{Key, KeyParts},
@@ -33,9 +33,11 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Valkey::the_widest_numbers_are_decided_as_in_memory_by_valkey_too
         Standalone::the_longest_bans_and_strikes_are_told_as_in_memory
         Standalone::a_clock_that_steps_back_is_met_as_in_memory
+        Standalone::a_bucket_that_a_refund_filled_is_full_wherever_the_clock_steps
         Standalone::a_state_of_another_form_counts_as_empty
         Standalone::a_state_of_any_numbers_is_no_error
         Standalone::a_log_of_words_counts_as_empty
+        Standalone::a_word_in_a_log_is_no_error
         Standalone::forgotten_scripts_admit_exactly_the_limit
         Cluster::limits_strikes_and_sizes_of_a_subject_are_in_one_slot
     )
@@ -159,6 +161,22 @@ async fn a_clock_that_steps_back_is_met_as_in_memory(servers: &Servers) -> Resul
     Ok(())
 }
 
+async fn a_bucket_that_a_refund_filled_is_full_wherever_the_clock_steps(
+    servers: &Servers,
+) -> Result<()> {
+    let pair = Pair::connect(servers, Topology::Standalone).await?;
+    let limit = Limit::new("limit", Quota::token_bucket(LIMIT, HALF_HOUR))?;
+    let request = Acquire::new(subject(200), [limit]);
+    pair.begin();
+    let receipt = pair.redis.acquire(&request).await?.receipt(&request);
+    pair.clock.advance(MILLISECOND);
+    pair.redis.refund(&receipt).await?;
+    pair.clock.set(BEGIN - HALF_HOUR / 2);
+    let seen = pair.redis.acquire(&request.with_cost(0)).await?;
+    assert_eq!(seen.limits[0].remaining, LIMIT);
+    Ok(())
+}
+
 /// Redis and memory on one clock.
 struct Pair {
     redis: RedisBackend,
@@ -256,6 +274,14 @@ impl Spoilt {
         Ok(())
     }
 
+    /// Writes a word in place of this hit of the log.
+    async fn put_word_at(&self, index: &str) -> Result<()> {
+        let keys = self.server.call(&["KEYS", "*:l*"]).await?;
+        let key = keys.items()[0].to_string();
+        self.server.call(&["LSET", &key, index, "word"]).await?;
+        Ok(())
+    }
+
     /// Asks in every way, and gives what remained at first.
     async fn ask(&self) -> Result<u64> {
         let look = self.request.clone().with_cost(0);
@@ -326,22 +352,36 @@ async fn a_state_of_any_numbers_is_no_error(_: &Servers) -> Result<()> {
 }
 
 async fn a_log_of_words_counts_as_empty(_: &Servers) -> Result<()> {
-    let spoilt = Spoilt::start(LOG).await?;
-    let keys = spoilt.server.call(&["KEYS", "*:l*"]).await?;
-    let key = keys.items()[0].to_string();
-    for index in ["0", "-1", "2"] {
-        spoilt.server.call(&["LSET", &key, index, "word"]).await?;
-        let remaining = spoilt.ask().await?;
-        if index != "2" {
-            assert_eq!(remaining, LIMIT, "hit {index}");
-        }
-        let all = spoilt
-            .request
-            .clone()
-            .with_cost(LIMIT)
-            .with_take(Take::UpTo);
-        spoilt.backend.acquire(&all).await?;
+    for index in ["0", "-1"] {
+        let spoilt = Spoilt::start(LOG).await?;
+        spoilt.put_word_at(index).await?;
+        assert_eq!(spoilt.ask().await?, LIMIT, "hit {index}");
     }
+    Ok(())
+}
+
+async fn a_word_in_a_log_is_no_error(_: &Servers) -> Result<()> {
+    let mut spoilt = Spoilt::start(LOG).await?;
+    let clock = ManualClock::new();
+    spoilt.backend = spoilt.backend.with_quota_clock(clock.clone());
+    let request = Acquire::new(subject(1), spoilt.request.limits.clone());
+    let take = async |cost| {
+        spoilt
+            .backend
+            .acquire(&request.clone().with_cost(cost))
+            .await
+    };
+    spoilt.server.call(&["FLUSHDB"]).await?;
+    take(3).await?;
+    clock.advance(HALF_HOUR / 2);
+    take(2).await?;
+    // Which has to leave before two more fit.
+    spoilt.put_word_at("3").await?;
+    assert_eq!(take(2).await?.retry(), Retry::After(HALF_HOUR));
+    clock.advance(HALF_HOUR / 2);
+    // Where the search for the oldest hit that counts begins.
+    spoilt.put_word_at("2").await?;
+    assert_eq!(take(0).await?.limits[0].remaining, 3);
     Ok(())
 }
 
