@@ -3,7 +3,7 @@
 use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 /// What a call to a backend gives.
-pub type Result<T> = std::result::Result<T, BackendError>;
+pub type Result<T, E = BackendError> = std::result::Result<T, E>;
 
 /// A call to a backend that brought no answer.
 ///

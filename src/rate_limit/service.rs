@@ -59,7 +59,7 @@ where
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        match self.shared.admission(&parts) {
+        match self.shared.admission(&mut parts) {
             Admission::Pass => {
                 ResponseFuture::passing(self.inner.call(Request::from_parts(parts, body)))
             }

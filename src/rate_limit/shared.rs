@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::{
-    Explanation, HeaderStyle, RateLimitRule, RuleExplanation,
+    Explanation, HeaderStyle, Permit, RateLimitRule, RuleExplanation,
     engine::{Admission, Engine},
     teller::Teller,
 };
@@ -22,12 +22,16 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// What is to be done with a request before it may run.
-    pub(super) fn admission(&self, request: &Parts) -> Admission {
-        match self.rule(request) {
-            Some(rule) => self.engine.admission(&rule, request),
-            None => Admission::Pass,
+    /// What is to be done with a request before it may run. Where a rule promises a permit the request
+    /// has one from now on, so that handlers find it whatever happens.
+    pub(super) fn admission(&self, request: &mut Parts) -> Admission {
+        let Some(rule) = self.rule(request) else {
+            return Admission::Pass;
+        };
+        if rule.members().any(RateLimitRule::gives_permit) {
+            Permit::default().put_into(&mut request.extensions);
         }
+        self.engine.admission(&rule, request)
     }
 
     /// What would become of a request now.

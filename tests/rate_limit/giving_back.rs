@@ -246,6 +246,25 @@ async fn a_request_has_a_permit_only_where_its_rule_says_so() {
     assert_eq!(app.status("ada").await, 200);
 }
 
+#[tokio::test]
+async fn a_request_that_took_nothing_has_a_permit_too() {
+    let store = Store::local();
+    let skipped = rule("skipped", Quota::per_minute(3))
+        .with_skip(|_: &http::request::Parts| true)
+        .with_permit();
+    let uncounted = rule("api", Quota::per_minute(3)).with_permit();
+    store.backend.go_down();
+    for rule in [skipped, uncounted] {
+        let app = App::running(&store.layer(rule), async |request: Request<Body>| {
+            let permit = request.extensions().get::<Permit>().expect("a permit");
+            permit.clone().refund();
+            Response::new(Body::empty())
+        });
+        assert_eq!(app.status("ada").await, 200);
+    }
+    assert_eq!(store.refunds().await, 0);
+}
+
 #[test]
 fn of_more_than_1024_refunds_under_way_the_rest_stays_counted_and_is_warned_of() {
     let log = logged(async {

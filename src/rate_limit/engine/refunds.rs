@@ -24,24 +24,23 @@ use crate::{
 ///
 /// Clones are the same permit: it is given back once, however often that is asked for.
 ///
-/// A request that took nothing has none: one that its rule skips or is on trial to deny, one under
-/// no limit, one that goes through uncounted in an outage. So a handler takes it as an `Option`: as
-/// `Extension<Permit>` alone, axum answers such a request with 500.
+/// Every request of such a rule has one. It gives back nothing where nothing was taken: of a request
+/// that the rule skips, that is under no limit, or that goes through uncounted in an outage.
 ///
 /// ```
 /// use axum::{Extension, http::StatusCode};
 /// use tower_stash::rate_limit::Permit;
 ///
-/// async fn search(permit: Option<Extension<Permit>>) -> StatusCode {
+/// async fn search(Extension(permit): Extension<Permit>) -> StatusCode {
 ///     let is_cached = true;
-///     if is_cached && let Some(Extension(permit)) = permit {
+///     if is_cached {
 ///         permit.refund(); // cost us nothing
 ///     }
 ///     StatusCode::OK
 /// }
 /// # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(search));
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Permit {
     taken: Vec<Arc<Taken>>,
 }

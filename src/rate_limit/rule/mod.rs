@@ -239,11 +239,8 @@ impl RateLimitRule {
         self
     }
 
-    /// Puts a [`Permit`](super::Permit) into the extensions of every request that is counted, with
-    /// which the handler can give back what it cost.
-    ///
-    /// One that goes through uncounted, as in an outage, has none: handlers take an
-    /// `Option<Extension<Permit>>`.
+    /// Puts a [`Permit`](super::Permit) into the extensions of every request of this rule, with which
+    /// the handler can give back what it cost.
     #[must_use]
     pub fn with_permit(mut self) -> Self {
         self.shape_mut().gives_permit = true;
