@@ -24,6 +24,7 @@ use tower_stash::{
     key::{Key, KeyParts},
 };
 
+use super::scripts_are_loaded;
 use crate::{
     servers::{Result, Servers, eventually, standalone::Server},
     trial::{Bed, namespace, trials},
@@ -135,11 +136,7 @@ async fn a_pool_reads_a_record_and_its_expiry_over_one_connection(_: &Servers) -
     let pool = builder(&server.url())?.build_pool(3)?;
     pool.init().await?;
     let backend = RedisBackend::from_pool(&pool)?;
-    eventually("all connections know all scripts", async || {
-        let loads = server.commandstats().await?.get("script|load").copied();
-        Ok(loads.unwrap_or(0) >= 3 * 8)
-    })
-    .await?;
+    scripts_are_loaded(&server).await?;
     let record = Key::custom("adopted", &KeyParts::new().with("record"));
     let sent = server
         .commands_during(async {

@@ -19,7 +19,7 @@ pub(crate) mod slots;
 use tower_stash::backend::{RedisBackend, RedisConfig};
 
 use crate::{
-    servers::{Address, Result},
+    servers::{Address, Result, eventually, standalone::Server},
     trial::namespace,
 };
 
@@ -30,4 +30,22 @@ pub(crate) async fn connect(address: Address) -> Result<RedisBackend> {
         config = config.with_ca_certificate(ca);
     }
     Ok(RedisBackend::connect(config).await?)
+}
+
+/// Waits until a server has heard of no new script for a tenth of a second: connections load those that their
+/// process knows in the background.
+pub(crate) async fn scripts_are_loaded(server: &Server) -> Result<()> {
+    let (mut last, mut times) = (0, 0);
+    eventually("all scripts are loaded", async || {
+        let stats = server.commandstats().await?;
+        let loads = stats.get("script|load").copied().unwrap_or(0);
+        times = if loads > 0 && loads == last {
+            times + 1
+        } else {
+            0
+        };
+        last = loads;
+        Ok(times >= 5)
+    })
+    .await
 }

@@ -13,9 +13,9 @@ use tower_stash::{
     key::{Key, KeyParts},
 };
 
-use super::connect;
+use super::{connect, scripts_are_loaded};
 use crate::{
-    servers::{Result, Servers, eventually, standalone::Server},
+    servers::{Result, Servers, standalone::Server},
     trial::{Bed, trials},
 };
 
@@ -53,17 +53,7 @@ fn limits(count: usize) -> Vec<Limit> {
 async fn own() -> Result<(Server, RedisBackend)> {
     let server = Server::start().await?;
     let backend = connect(server.url().into()).await?;
-    // The scripts are loaded in the background.
-    eventually("all scripts are loaded", async || {
-        Ok(server
-            .commandstats()
-            .await?
-            .get("script|load")
-            .copied()
-            .unwrap_or(0)
-            >= 8)
-    })
-    .await?;
+    scripts_are_loaded(&server).await?;
     Ok((server, backend))
 }
 

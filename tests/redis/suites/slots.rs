@@ -36,7 +36,7 @@ use tower_stash::{
     testing::ManualClock,
 };
 
-use super::connect;
+use super::{connect, scripts_are_loaded};
 use crate::{
     servers::{Result, Servers, Topology, eventually, standalone::Server},
     stress::stressed,
@@ -63,11 +63,7 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
 async fn own() -> Result<(Server, RedisBackend)> {
     let server = Server::start().await?;
     let backend = connect(server.url().into()).await?;
-    eventually("all scripts are loaded", async || {
-        let loaded = server.commandstats().await?;
-        Ok(loaded.get("script|load").copied().unwrap_or(0) >= 10)
-    })
-    .await?;
+    scripts_are_loaded(&server).await?;
     Ok((server, backend))
 }
 
