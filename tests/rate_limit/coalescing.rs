@@ -1,6 +1,13 @@
 //! Requests of one subject that come at the same time are asked for together.
 
-use std::{convert::Infallible, future::ready, ops::RangeInclusive, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Future as _, ready},
+    ops::RangeInclusive,
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use axum::body::Body;
 use futures_util::future::join_all;
@@ -274,5 +281,24 @@ fn a_rule_that_bans_refuses_it_whichever_is_said_first() {
             "rule \"api\": a ban counts each denial, so its requests cannot be asked for \
              together; leave out with_ban, or with_coalescing and with_leases"
         );
+    }
+}
+
+#[test]
+fn a_runtime_that_has_shut_down_leaves_nobody_waiting() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let handle = runtime.handle().clone();
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    let _entered = handle.enter();
+
+    let backend = FaultBackend::new(MemoryBackend::new()).seen_as_remote();
+    let limiter = RateLimiter::new(backend, rule(Quota::per_minute(2))).unwrap();
+    for admitted in [true, true, false] {
+        let check = pin!(limiter.check("ada", 1));
+        let mut now = Context::from_waker(Waker::noop());
+        let Poll::Ready(check) = check.poll(&mut now) else {
+            panic!("it waits for a call that nobody makes")
+        };
+        assert_eq!(check.admitted, admitted);
     }
 }

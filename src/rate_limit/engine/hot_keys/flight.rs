@@ -117,6 +117,13 @@ impl Flight {
     }
 }
 
+/// A flight that ends as it should has landed; one whose runtime shuts down has not.
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.hot_keys.abandon(self.number, &self.acquire.subject);
+    }
+}
+
 impl Waiter {
     /// Whether its client is still there.
     pub(super) fn waits(&self) -> bool {

@@ -101,7 +101,7 @@ impl HotKeys {
         }
         let under_way = hot_key.under_way(now);
         let answer = hot_key.wait(acquire.cost, under_way)?;
-        if under_way.is_none() {
+        let flight = under_way.is_none().then(|| {
             let mut flight = Flight {
                 number: self.flights.fetch_add(1, Ordering::Relaxed),
                 waiters: Vec::new(),
@@ -112,6 +112,11 @@ impl HotKeys {
                 hot_keys: Arc::clone(self),
             };
             hot_key.board(&mut flight, now);
+            flight
+        });
+        // A runtime that has shut down drops the flight at once, which looks for it here.
+        drop(shard);
+        if let Some(flight) = flight {
             runtime.spawn(flight.fly());
         }
         Some(Asked::Called(answer.or_alone(quotas, acquire)))
@@ -152,6 +157,26 @@ impl HotKeys {
         if hot_keys.is_empty() {
             shard.remove(&flight.acquire.subject);
         }
+    }
+}
+
+impl HotKeys {
+    /// Ends a flight before its time: who waits for it asks alone.
+    fn abandon(&self, flight: u64, subject: &Key) {
+        let Some(mut shard) = self.shards.of(subject) else {
+            return;
+        };
+        let hot_keys = shard.get_mut(subject).into_iter().flatten();
+        let waiting = hot_keys
+            .filter(|hot_key| hot_key.is_flown_by(flight))
+            .map(|hot_key| {
+                hot_key.flight = None;
+                mem::take(&mut hot_key.waiting)
+            });
+        let waiting: Vec<_> = waiting.collect();
+        // Wakes them, and so not while the shard is locked.
+        drop(shard);
+        drop(waiting);
     }
 }
 
