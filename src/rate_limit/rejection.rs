@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn a_ban_is_abnormal_usage_and_ends_with_its_rest() {
         let decision = Decision::denied(Timestamp::default(), Vec::new());
-        let decision = decision.with_banned(Duration::from_millis(1_500));
+        let decision = decision.with_banned(Some(Duration::from_millis(1_500)));
         let rejection = banned(&rule(), &decision);
         assert_eq!(rejection.retry_after(), Some(Duration::from_millis(1_500)));
         assert_eq!(

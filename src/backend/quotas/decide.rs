@@ -9,7 +9,7 @@ pub(crate) fn decide(states: &mut States, request: &Acquire, now: Timestamp) -> 
     let banned = strikes.and_then(|strikes| states.ban_left(strikes, now));
     if request.cost == 0 {
         let seen = report(states, request, 0, now);
-        return Decision::admitted(0, now, seen).with_ban(banned);
+        return Decision::admitted(0, now, seen).with_banned(banned);
     }
     let taken = match banned {
         Some(_) => 0,
@@ -30,7 +30,7 @@ pub(crate) fn decide(states: &mut States, request: &Acquire, now: Timestamp) -> 
         }
         _ => banned,
     };
-    Decision::denied(now, limits).with_ban(banned)
+    Decision::denied(now, limits).with_banned(banned)
 }
 
 /// How much of the cost is taken if nothing else stands in the way.

@@ -47,15 +47,9 @@ impl Decision {
         }
     }
 
-    /// The subject is banned for this much longer.
-    #[must_use]
-    pub const fn with_banned(mut self, left: Duration) -> Self {
-        self.banned = Some(left);
-        self
-    }
-
     /// The subject is banned for this much longer, if it is.
-    pub(crate) const fn with_ban(mut self, left: Option<Duration>) -> Self {
+    #[must_use]
+    pub const fn with_banned(mut self, left: Option<Duration>) -> Self {
         self.banned = left;
         self
     }

@@ -1,7 +1,6 @@
 //! The call that decides: which script it runs, what it is told, and how its reply is read.
 //!
-//! Numbers go there and back as bytes, which Redis reads and writes in half the
-//! time that decimal takes.
+//! Numbers go there and back as bytes, which costs Redis less than decimal.
 
 mod source;
 
@@ -65,7 +64,7 @@ pub(super) fn decision(
     } else {
         Decision::denied(now, states)
     };
-    Ok((decision.with_ban(banned), unreadable))
+    Ok((decision.with_banned(banned), unreadable))
 }
 
 /// The next limit's state.
