@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Engine, Question, Taken};
 use crate::{
-    backend::Decision,
+    backend::{Decision, Result, Retry},
     rate_limit::{Outage, Outcome, rejection},
     respond::Rejection,
 };
@@ -30,6 +30,16 @@ pub(in crate::rate_limit) enum Found {
 impl Answer {
     pub(in crate::rate_limit) fn new(question: Question, found: Found) -> Self {
         Self { question, found }
+    }
+
+    /// What this process said about its share of the limits.
+    pub(super) fn of_share(question: Question, decision: Result<Decision>) -> Self {
+        let found = match decision {
+            // What does not fit a share may well fit the limit.
+            Ok(decision) if decision.retry() != Retry::Never => Found::Local(decision),
+            Ok(_) | Err(_) => Found::Unknown,
+        };
+        Self::new(question, found)
     }
 
     /// Whether the request may run as far as this rule goes.

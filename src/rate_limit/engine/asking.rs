@@ -10,7 +10,7 @@ use std::{
 
 use super::{Answer, Engine, Found, Question, hot_keys::Asked};
 use crate::{
-    backend::{BackendError, Call, Decision, Retry},
+    backend::{BackendError, Call, Decision},
     clock::{Monotonic, monotonic_now},
     observe::WarnSite,
     rate_limit::{Outage, RateLimitRule},
@@ -85,6 +85,28 @@ impl Asking {
             .map(|question| &question.rule)
     }
 
+    /// Asks the backend, unless a lease pays.
+    fn ask(&mut self, question: Question) -> Option<Answer> {
+        let sent = monotonic_now();
+        match self.engine.acquire(&question) {
+            Asked::Paid(decision) => Some(Answer::new(question, Found::Decided(decision))),
+            Asked::Called(call) => {
+                self.step = Step::Backend {
+                    question,
+                    sent,
+                    call,
+                };
+                None
+            }
+        }
+    }
+
+    /// Remembers what the backend said.
+    fn hear(&self, question: Question, sent: Monotonic, decision: Decision) -> Answer {
+        self.engine.denials.remember(&question, sent, &decision);
+        Answer::new(question, Found::Decided(decision))
+    }
+
     /// Goes on with the next question, unless this was the last answer that is needed.
     fn take_in(&mut self, answer: Answer) -> Option<Verdict> {
         answer.record();
@@ -137,22 +159,7 @@ impl Future for Asking {
         loop {
             let step = std::mem::replace(&mut asking.step, Step::Done);
             let answer = match step {
-                Step::Ask(question) => {
-                    let sent = monotonic_now();
-                    match asking.engine.acquire(&question) {
-                        Asked::Paid(decision) => {
-                            Some(Answer::new(question, Found::Decided(decision)))
-                        }
-                        Asked::Called(call) => {
-                            asking.step = Step::Backend {
-                                question,
-                                sent,
-                                call,
-                            };
-                            None
-                        }
-                    }
-                }
+                Step::Ask(question) => asking.ask(question),
                 Step::Backend {
                     question,
                     sent,
@@ -166,10 +173,7 @@ impl Future for Asking {
                         };
                         return Poll::Pending;
                     }
-                    Poll::Ready(Ok(decision)) => {
-                        asking.engine.denials.remember(&question, sent, &decision);
-                        Some(Answer::new(question, Found::Decided(decision)))
-                    }
+                    Poll::Ready(Ok(decision)) => Some(asking.hear(question, sent, decision)),
                     Poll::Ready(Err(error)) => asking.without_backend(question, &error),
                 },
                 Step::Local { question, mut call } => match call.as_mut().poll(cx) {
@@ -177,11 +181,7 @@ impl Future for Asking {
                         asking.step = Step::Local { question, call };
                         return Poll::Pending;
                     }
-                    // What does not fit a share may well fit the limit.
-                    Poll::Ready(Ok(decision)) if decision.retry() != Retry::Never => {
-                        Some(Answer::new(question, Found::Local(decision)))
-                    }
-                    Poll::Ready(_) => Some(Answer::new(question, Found::Unknown)),
+                    Poll::Ready(decision) => Some(Answer::of_share(question, decision)),
                 },
                 Step::Done => return Poll::Pending,
             };
