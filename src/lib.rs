@@ -62,17 +62,19 @@ pub mod clock;
 #[cfg(feature = "rate-limit")]
 pub mod concurrency_limit;
 mod error;
-#[cfg(feature = "rate-limit")]
+#[cfg(any(feature = "rate-limit", feature = "session"))]
 mod grpc;
 pub mod key;
 pub mod observe;
 pub mod policy;
 #[cfg(feature = "rate-limit")]
 pub mod rate_limit;
-#[cfg(feature = "rate-limit")]
+#[cfg(any(feature = "rate-limit", feature = "session"))]
 pub mod respond;
-#[cfg(feature = "rate-limit")]
+#[cfg(any(feature = "rate-limit", feature = "session"))]
 mod rule_name;
+#[cfg(feature = "session")]
+pub mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
 

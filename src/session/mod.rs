@@ -1,0 +1,3 @@
+//! Sessions that all instances of a service share.
+
+mod token;
