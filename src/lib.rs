@@ -65,6 +65,8 @@ mod error;
 #[cfg(any(feature = "rate-limit", feature = "session"))]
 mod grpc;
 pub mod key;
+#[cfg(feature = "session")]
+pub mod marks;
 pub mod observe;
 pub mod policy;
 #[cfg(feature = "rate-limit")]

@@ -71,6 +71,8 @@ pub use self::{
 
 #[cfg(feature = "rate-limit")]
 pub(crate) use self::erased::{Call, ErasedQuotas, ErasedSlots};
+#[cfg(feature = "session")]
+pub(crate) use self::erased::{ErasedIndex, ErasedKeyValue};
 
 /// A store with all five capabilities.
 pub trait Backend: KeyValue + Quotas + Slots + Index + Broadcast {}

@@ -82,6 +82,15 @@ impl Kind {
     /// Counters of one subject.
     #[cfg(feature = "rate-limit")]
     pub(crate) const QUOTA: Self = Self(b"q1");
+    /// A session.
+    #[cfg(feature = "session")]
+    pub(crate) const SESSION: Self = Self(b"s1");
+    /// The sessions of one user.
+    #[cfg(feature = "session")]
+    pub(crate) const USER_INDEX: Self = Self(b"i1");
+    /// When a user was last logged out everywhere.
+    #[cfg(feature = "session")]
+    pub(crate) const USER_EPOCH: Self = Self(b"e1");
     /// Something of the user's own.
     pub(crate) const CUSTOM: Self = Self(b"u1");
 }

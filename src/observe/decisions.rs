@@ -44,11 +44,17 @@ impl Decisions {
         // A target is part of an event's static description, hence an event for each.
         #[cfg(feature = "tracing")]
         match self.layer {
+            #[cfg(feature = "rate-limit")]
             LayerName::RateLimit => {
                 tracing::debug!(target: "tower_stash::rate_limit", rule = %self.rule, outcome);
             }
+            #[cfg(feature = "rate-limit")]
             LayerName::ConcurrencyLimit => {
                 tracing::debug!(target: "tower_stash::concurrency_limit", rule = %self.rule, outcome);
+            }
+            #[cfg(feature = "session")]
+            LayerName::Session => {
+                tracing::debug!(target: "tower_stash::session", rule = %self.rule, outcome);
             }
         }
     }
@@ -83,4 +89,4 @@ static METADATA: metrics::Metadata<'static> =
 
 /// More outcomes than any layer has.
 #[cfg(feature = "metrics")]
-const MAX_OUTCOMES: usize = 12;
+const MAX_OUTCOMES: usize = 16;

@@ -14,7 +14,7 @@
 //! Every label has few values, none of which a client can choose; there is never a path, a key or
 //! an address in one:
 //!
-//! * `layer`: `rate_limit`, `concurrency_limit`.
+//! * `layer`: `rate_limit`, `concurrency_limit`, `session`.
 //! * `rule`: the name that you gave the rule.
 //! * `outcome` of a request: what the layer decided, in its own words; each
 //!   layer's page lists them.
@@ -35,12 +35,12 @@
 //! ten seconds from each place. And one, only once, where proxies forward requests and none is
 //! trusted, and where a rule counts one request twice.
 mod call_meter;
-#[cfg(feature = "rate-limit")]
+#[cfg(any(feature = "rate-limit", feature = "session"))]
 mod decisions;
 mod warn_site;
 
 pub(crate) use self::call_meter::CallMeter;
-#[cfg(feature = "rate-limit")]
+#[cfg(any(feature = "rate-limit", feature = "session"))]
 pub(crate) use self::decisions::Decisions;
 pub(crate) use self::warn_site::{WarnOnce, WarnSite};
 
@@ -93,20 +93,28 @@ const BACKEND_ERRORS: Metric = Metric {
 };
 
 /// Who decided.
-#[cfg(feature = "rate-limit")]
+#[cfg(any(feature = "rate-limit", feature = "session"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LayerName {
+    #[cfg(feature = "rate-limit")]
     RateLimit,
+    #[cfg(feature = "rate-limit")]
     ConcurrencyLimit,
+    #[cfg(feature = "session")]
+    Session,
 }
 
-#[cfg(feature = "rate-limit")]
+#[cfg(any(feature = "rate-limit", feature = "session"))]
 impl LayerName {
     /// The layer as a metric label, and as it stands in a rejection.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
+            #[cfg(feature = "rate-limit")]
             Self::RateLimit => "rate_limit",
+            #[cfg(feature = "rate-limit")]
             Self::ConcurrencyLimit => "concurrency_limit",
+            #[cfg(feature = "session")]
+            Self::Session => "session",
         }
     }
 }
@@ -131,7 +139,11 @@ pub(crate) mod tests {
     };
     use crate::testing::{Fault, FaultBackend};
 
-    const LAYERS: [LayerName; 2] = [LayerName::RateLimit, LayerName::ConcurrencyLimit];
+    const LAYERS: [LayerName; 3] = [
+        LayerName::RateLimit,
+        LayerName::ConcurrencyLimit,
+        LayerName::Session,
+    ];
 
     fn record(layer: LayerName, rule: &str, outcome: &'static str) {
         Decisions::new(layer, &rule.into()).record(outcome);

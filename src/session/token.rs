@@ -98,10 +98,15 @@ impl Token {
     /// The length of a token as text.
     pub(super) const TEXT_LEN: usize = 64;
 
-    /// A session that nobody has heard of.
+    /// The token of a session that nobody has heard of.
     pub(super) fn random() -> Result<Self, getrandom::Error> {
+        Self::renewed(Handle::random()?)
+    }
+
+    /// Another token of this session.
+    pub(super) fn renewed(handle: Handle) -> Result<Self, getrandom::Error> {
         Ok(Self {
-            handle: Handle::random()?,
+            handle,
             secret: Secret::random()?,
         })
     }

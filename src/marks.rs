@@ -1,0 +1,86 @@
+//! What layers tell each other: typed extensions of requests and responses.
+//!
+//! No layer here knows another one. What one must tell the others, and caches and middleware of
+//! yours, it puts into the extensions as one of these types.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// Whether a response depends on the session of its request.
+///
+/// The session layer puts one into the extensions of each request that a rule of it covers, and the
+/// same one into those of its response. It is live: it says yes from the moment on at which the
+/// handler, or anything between, first asks the session for something. All clones say the same.
+///
+/// Someone who writes a cache asks it before storing a response. Inside the session layer, take
+/// the request's before calling the inner service, since the request is gone afterwards; outside,
+/// look into the response. A response that depends on a session belongs to one user and must not be
+/// stored for others, whatever its `Cache-Control` says.
+///
+/// ```
+/// use http::{Request, Response};
+/// use tower_stash::marks::SessionAccessed;
+///
+/// /// Outside the session layer.
+/// fn may_store<B>(response: &Response<B>) -> bool {
+///     let mark = response.extensions().get::<SessionAccessed>();
+///     !mark.is_some_and(SessionAccessed::is_accessed)
+/// }
+///
+/// /// Inside: taken from the request, asked when the response is there.
+/// fn mark_of<B>(request: &Request<B>) -> Option<SessionAccessed> {
+///     request.extensions().get().cloned()
+/// }
+///
+/// let mark = SessionAccessed::new();
+/// let mut response = Response::new(());
+/// response.extensions_mut().insert(mark.clone());
+/// assert!(may_store(&response));
+/// mark.mark();
+/// assert!(!may_store(&response));
+/// # assert!(mark_of(&Request::new(())).is_none());
+/// ```
+///
+/// A body that is streamed may ask the session after its head has left: what it learns is what the
+/// session was then, so a head that says no stays right only if its body asks nothing.
+#[derive(Clone, Debug, Default)]
+pub struct SessionAccessed {
+    accessed: Arc<AtomicBool>,
+}
+
+impl SessionAccessed {
+    /// A mark of a request whose session nobody has asked yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says from now on that the session was asked, and never again that it was not.
+    pub fn mark(&self) {
+        // Orders nothing else: who reads it has the response, which came after.
+        self.accessed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the session was asked for something.
+    #[must_use]
+    pub fn is_accessed(&self) -> bool {
+        self.accessed.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_clones_know_of_an_access() {
+        let mark = SessionAccessed::new();
+        let clone = mark.clone();
+        assert!(!clone.is_accessed());
+        mark.mark();
+        assert!(clone.is_accessed() && mark.is_accessed());
+        assert!(!SessionAccessed::new().is_accessed());
+    }
+}

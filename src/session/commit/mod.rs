@@ -1,0 +1,246 @@
+//! Writing what a request changed, beside whatever others write.
+//!
+//! A write names the version that it replaces. When another was there first, it is made anew from
+//! what stands there now, so changes of different attributes all survive; of the same attribute,
+//! the later commit's. It is refused when the session has ended or has another generation: nothing
+//! brings back what was destroyed, and who loaded a session before a login does not write after.
+
+mod decide;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use self::decide::{Attempts, Verdict};
+pub(super) use self::decide::{
+    Change, Identity, Mode, Refusal, SignIn, is_first_use, new_record, next_record, slid_record,
+};
+use super::{
+    SessionError, SessionErrorKind,
+    expiry::ServerClock,
+    limits,
+    record::{Content, Record},
+    rule::Family,
+    store::{MAX_TRIES, Store, Stored, Via},
+    token::Handle,
+};
+use crate::{
+    backend::{BackendError, Entry, Precondition, Put},
+    clock::monotonic_now,
+};
+
+/// Why a commit did not come about.
+#[derive(Clone, Debug)]
+pub(super) enum NotCommitted {
+    Refused(Refusal),
+    Failed(SessionError),
+}
+
+impl<E: Into<SessionError>> From<E> for NotCommitted {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Where and how a commit is made.
+pub(super) struct Commit<'a> {
+    pub(super) store: &'a Store,
+    pub(super) family: &'a Family,
+    pub(super) base: &'a Stored,
+    pub(super) via: Via,
+    pub(super) mode: Mode,
+}
+
+impl Commit<'_> {
+    /// Writes what `change` makes of the session as it stands; asked again whenever that is not
+    /// what it was.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the write has happened, or not, or will; never twice.
+    pub(super) async fn run(
+        &self,
+        mut change: impl FnMut(&Stored) -> Result<Change, SessionError>,
+    ) -> Result<Stored, NotCommitted> {
+        let mut attempts = Attempts {
+            base: self.base,
+            nonce: getrandom::u64()?,
+            mode: self.mode,
+            unanswered_over: None,
+        };
+        let began = monotonic_now();
+        let mut current = self.base.clone();
+        for attempt in 0..MAX_ATTEMPTS {
+            if attempt >= PATIENT_ATTEMPTS {
+                if monotonic_now().saturating_duration_since(began) > LONGEST {
+                    break;
+                }
+                jitter(attempt).await?;
+            }
+            let now = current.clock.now();
+            let change = change(&current)?;
+            let base = (&self.base.record.head, self.via);
+            let Some(record) =
+                next_record(&current, base, &change, attempts.nonce, self.family, now)
+            else {
+                return Err(NotCommitted::Refused(Refusal::Gone));
+            };
+            limits::check_record(&record)?;
+            let write = Write {
+                store: self.store,
+                handle: self.base.handle,
+                record,
+                precondition: Precondition::Matches(current.version),
+            };
+            let (entry, clock, was_unanswered) = match write.send().await? {
+                Written::Stored(stored) => return Ok(stored),
+                Written::Conflict {
+                    current,
+                    clock,
+                    was_unanswered,
+                } => (current, clock, was_unanswered),
+            };
+            if was_unanswered {
+                attempts
+                    .unanswered_over
+                    .get_or_insert(current.record.head.trail.newest());
+            }
+            let found = entry.map(read).transpose()?;
+            let verdict = attempts.judge(
+                found.as_ref().map(|(content, version)| (content, *version)),
+                clock.now(),
+            );
+            if let Verdict::Refused(refusal) = verdict {
+                return Err(NotCommitted::Refused(refusal));
+            }
+            let Some((Content::Session(record), version)) = found else {
+                return Err(NotCommitted::Refused(Refusal::Gone));
+            };
+            current = Stored {
+                handle: self.base.handle,
+                record,
+                version,
+                clock,
+            };
+            if verdict == Verdict::Done {
+                return Ok(current);
+            }
+        }
+        Err(SessionErrorKind::Contended.into())
+    }
+}
+
+/// Stores a session that nobody has heard of, for this long.
+pub(super) async fn create(
+    store: &Store,
+    handle: Handle,
+    mut record: Record,
+    ttl: Duration,
+) -> Result<Stored, SessionError> {
+    let nonce = getrandom::u64()?;
+    record.head.trail.push(nonce);
+    record.head.ttl = ttl;
+    limits::check_record(&record)?;
+    let write = Write {
+        store,
+        handle,
+        record,
+        precondition: Precondition::Absent,
+    };
+    match write.send().await? {
+        Written::Stored(stored) => Ok(stored),
+        Written::Conflict { current, clock, .. } => match current.map(read).transpose()? {
+            Some((Content::Session(record), version)) if record.head.trail.has(nonce) => {
+                Ok(Stored {
+                    handle,
+                    record,
+                    version,
+                    clock,
+                })
+            }
+            _ => Err(SessionErrorKind::Indeterminate.into()),
+        },
+    }
+}
+
+/// A record on its way to the store.
+struct Write<'a> {
+    store: &'a Store,
+    handle: Handle,
+    record: Record,
+    precondition: Precondition,
+}
+
+/// What became of it.
+enum Written {
+    Stored(Stored),
+    Conflict {
+        current: Option<Entry>,
+        clock: ServerClock,
+        /// Whether it was sent more than once, because an answer did not come.
+        was_unanswered: bool,
+    },
+}
+
+impl Write<'_> {
+    /// Sends it, and again as it is while it is not known whether it arrived.
+    async fn send(self) -> Result<Written, SessionError> {
+        let value = self.record.encode();
+        let ttl = self.record.head.ttl;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let sent = self
+                .store
+                .put(&self.handle, Bytes::clone(&value), ttl, self.precondition);
+            match sent.await {
+                Ok((Put::Stored(version), asked)) => {
+                    return Ok(Written::Stored(Stored {
+                        handle: self.handle,
+                        record: self.record,
+                        version,
+                        clock: ServerClock::new(version.written_at(), asked),
+                    }));
+                }
+                Ok((Put::Conflict { current, now }, asked)) => {
+                    return Ok(Written::Conflict {
+                        current,
+                        clock: ServerClock::new(now, asked),
+                        was_unanswered: tries > 1,
+                    });
+                }
+                Err(error) if error.may_have_applied() && tries < MAX_TRIES => {}
+                Err(error) => return Err(unanswered(error, tries)),
+            }
+        }
+    }
+}
+
+/// A write that failed for good; an earlier try of it may have been applied.
+fn unanswered(error: BackendError, tries: u32) -> SessionError {
+    if tries > 1 || error.may_have_applied() {
+        SessionError::indeterminate(error)
+    } else {
+        error.into()
+    }
+}
+
+fn read(entry: Entry) -> Result<(Content, crate::backend::Version), SessionError> {
+    let content = Content::decode(entry.value).map_err(|_| SessionErrorKind::Unreadable)?;
+    Ok((content, entry.version))
+}
+
+/// Waits a little, by chance, so that those who write the same session come apart.
+async fn jitter(attempt: u32) -> Result<(), SessionError> {
+    let most = 1_u64 << attempt.min(5);
+    let micros = getrandom::u64()? % (most * 1_000);
+    tokio::time::sleep(Duration::from_micros(micros)).await;
+    Ok(())
+}
+
+/// More conflicts than these in a row, or for longer, are given up.
+const MAX_ATTEMPTS: u32 = 32;
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// The first attempts follow at once.
+const PATIENT_ATTEMPTS: u32 = 2;

@@ -1,0 +1,49 @@
+//! What became of a request's session, for metrics and events.
+
+use super::SessionRule;
+
+/// What a layer did for a request that has a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Nothing was asked of the session.
+    Untouched,
+    Read,
+    /// Read, and its idle time-out moved.
+    Slid,
+    Saved,
+    /// Begun, or logged in.
+    Created,
+    /// Given another secret.
+    Renewed,
+    Destroyed,
+    /// What changed is lost, for the session ended or somebody logged in with it.
+    Gone,
+    Conflict,
+    Unauthenticated,
+    LoginRefused,
+    Outage,
+}
+
+impl Outcome {
+    /// Counts the outcome under its rule.
+    pub(super) fn record(self, rule: &SessionRule) {
+        rule.family().decisions.record(self.as_str());
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Untouched => "untouched",
+            Self::Read => "read",
+            Self::Slid => "slid",
+            Self::Saved => "saved",
+            Self::Created => "created",
+            Self::Renewed => "renewed",
+            Self::Destroyed => "destroyed",
+            Self::Gone => "gone",
+            Self::Conflict => "conflict",
+            Self::Unauthenticated => "unauthenticated",
+            Self::LoginRefused => "login_refused",
+            Self::Outage => "outage",
+        }
+    }
+}

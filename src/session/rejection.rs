@@ -1,0 +1,71 @@
+//! What a rejected request is told.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+
+use super::{SessionRule, users::LoginRefusal};
+use crate::{
+    observe::LayerName,
+    respond::{GrpcCode, Rejection},
+};
+
+/// Nobody is logged in, and the route needs a user.
+pub(super) fn unauthenticated(rule: &SessionRule) -> Rejection {
+    unauthorized(rule).with_member("detail", "nobody is logged in")
+}
+
+/// The session ended while the request was under way.
+pub(super) fn gone(rule: &SessionRule) -> Rejection {
+    unauthorized(rule).with_member(
+        "detail",
+        "the session ended while the request was under way",
+    )
+}
+
+/// A login that was not to be.
+pub(super) fn login_refused(rule: &SessionRule, refusal: LoginRefusal) -> Rejection {
+    unauthorized(rule).with_member(
+        "detail",
+        match refusal {
+            LoginRefusal::TicketTooOld => "the login took too long",
+            LoginRefusal::LoggedOutMeanwhile => "the user was logged out everywhere meanwhile",
+            LoginRefusal::SessionEnded => "the session ended during the login",
+            LoginRefusal::TooManySessions => "the user has as many sessions as may be",
+        },
+    )
+}
+
+/// Somebody else wrote the session meanwhile, and the route does not merge.
+pub(super) fn conflict(rule: &SessionRule) -> Rejection {
+    new(rule, StatusCode::CONFLICT, GrpcCode::ABORTED, "Conflict").with_member(
+        "detail",
+        "the session was changed by another request meanwhile",
+    )
+}
+
+/// The session could not be read, or what changed could not be written.
+pub(super) fn unavailable(rule: &SessionRule) -> Rejection {
+    new(
+        rule,
+        StatusCode::SERVICE_UNAVAILABLE,
+        GrpcCode::UNAVAILABLE,
+        "Service Unavailable",
+    )
+    .with_member("detail", "sessions are not available at the moment")
+    .with_retry_after(Duration::from_secs(1))
+}
+
+fn unauthorized(rule: &SessionRule) -> Rejection {
+    new(
+        rule,
+        StatusCode::UNAUTHORIZED,
+        GrpcCode::UNAUTHENTICATED,
+        "Unauthorized",
+    )
+}
+
+fn new(rule: &SessionRule, status: StatusCode, code: GrpcCode, title: &'static str) -> Rejection {
+    let name: &Arc<str> = &rule.family().name;
+    Rejection::new(LayerName::Session.as_str(), name, status, code, title)
+}

@@ -1,0 +1,103 @@
+//! A session as a type of the program's own.
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value as Json};
+
+use super::{
+    Session, SessionError, SessionErrorKind, json,
+    names::{check_name, is_reserved},
+    record::{Attributes, Codec},
+    visit::State,
+};
+
+impl<M> Session<M> {
+    /// The session as a struct: each field is the attribute of its name.
+    ///
+    /// Attributes that are no field of it are left alone, so several types can share a session. A
+    /// field whose attribute is missing needs `#[serde(default)]` or is an `Option`.
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    /// use tower_stash::session::{Session, SessionError};
+    ///
+    /// #[derive(Default, Deserialize, Serialize)]
+    /// #[serde(default)]
+    /// struct Shop {
+    ///     cart: Vec<u64>,
+    ///     currency: Option<String>,
+    /// }
+    ///
+    /// async fn add(session: Session) -> Result<String, SessionError> {
+    ///     let mut shop: Shop = session.typed().await?;
+    ///     shop.cart.push(4711);
+    ///     session.set_typed(&shop).await?; // writes `cart`, and nothing else
+    ///     Ok(format!("{} in your cart", shop.cart.len()))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Json`](SessionErrorKind::Json) if the session is no `T`.
+    pub async fn typed<T: DeserializeOwned>(&self) -> Result<T, SessionError> {
+        self.visit().load().await?;
+        let attributes = self.visit().read(State::attributes);
+        read(&attributes)
+    }
+
+    /// Sets the attributes that are this struct's fields and differ from what the session holds, and
+    /// removes those that it leaves out; others stay.
+    ///
+    /// Two requests that change different fields lose nothing to each other; what is inside of a
+    /// field is one value.
+    ///
+    /// # Errors
+    ///
+    /// [`Json`](SessionErrorKind::Json) if it is not a struct or map with names for keys; those of
+    /// [`insert`](Self::insert), and then nothing changes.
+    pub async fn set_typed<T>(&self, value: &T) -> Result<(), SessionError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let fields = fields(value)?;
+        for name in fields.keys() {
+            check_name(name)?;
+        }
+        self.visit().load().await?;
+        self.visit().write_with_cookie(|state| {
+            let attributes = state.attributes();
+            // What the type would leave out of what is there now, it says nothing about.
+            let known = read::<T>(&attributes).and_then(|known| self::fields(&known));
+            let before = state.delta.clone();
+            for name in known.unwrap_or_default().keys() {
+                if !fields.contains_key(name) {
+                    state.delta.remove(name);
+                }
+            }
+            for (name, field) in &fields {
+                if let Err(error) = json::write(field).and_then(|field| state.set(name, field)) {
+                    state.delta = before;
+                    return Err(error);
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+fn read<T: DeserializeOwned>(attributes: &Attributes) -> Result<T, SessionError> {
+    let mut object = Map::new();
+    for (name, value) in attributes.iter() {
+        if value.codec == Codec::Json && !is_reserved(name) {
+            object.insert(name.to_owned(), json::read(value)?);
+        }
+    }
+    serde_json::from_value(Json::Object(object)).map_err(|error| SessionError::json(&error))
+}
+
+fn fields<T: Serialize>(value: &T) -> Result<Map<String, Json>, SessionError> {
+    match serde_json::to_value(value) {
+        Ok(Json::Object(fields)) => Ok(fields),
+        Ok(_) => Err(SessionErrorKind::Json.into()),
+        Err(error) => Err(SessionError::json(&error)),
+    }
+}

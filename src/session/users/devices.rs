@@ -1,0 +1,116 @@
+//! A user's sessions, as a page of devices shows them.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{
+    super::{
+        SessionError, SessionId,
+        names::LABEL,
+        record::{Ending, Record},
+        token::Handle,
+    },
+    Roster, Standing,
+};
+use crate::{backend::Version, clock::Timestamp};
+
+/// One of a user's sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeviceSession {
+    /// What to hand to [`Sessions::destroy_device`](crate::session::Sessions::destroy_device).
+    pub id: SessionId,
+    /// When the user logged in with it.
+    pub created: SystemTime,
+    /// When it was used last; early by the rule's
+    /// [`touch_every`](crate::session::SessionRule::with_touch_every) at most.
+    pub last_seen: SystemTime,
+    /// What [`LoginTicket::with_label`](super::LoginTicket::with_label) said.
+    pub label: Option<String>,
+    /// Whether it is the session that asked.
+    pub is_current: bool,
+}
+
+/// The same, as it was read.
+pub(super) struct Device {
+    pub(super) handle: Handle,
+    pub(super) born: Timestamp,
+    last_seen: Timestamp,
+    label: Option<String>,
+}
+
+impl Device {
+    pub(super) fn new(handle: Handle, record: &Record, version: Version) -> Self {
+        let label = record.attributes.get(LABEL);
+        Self {
+            handle,
+            born: record.head.born(version),
+            last_seen: version.written_at(),
+            label: label.and_then(|label| serde_json::from_slice(&label.bytes).ok()),
+        }
+    }
+
+    fn shown_to(self, current: Option<&Handle>) -> DeviceSession {
+        DeviceSession {
+            is_current: Some(&self.handle) == current,
+            id: SessionId(self.handle),
+            created: system_time(self.born),
+            last_seen: system_time(self.last_seen),
+            label: self.label,
+        }
+    }
+}
+
+impl Roster<'_> {
+    /// The user's sessions, the one used last first.
+    pub(in crate::session) async fn devices(
+        &self,
+        current: Option<&Handle>,
+    ) -> Result<Vec<DeviceSession>, SessionError> {
+        let mut devices = self.living().await?;
+        devices.sort_by_key(|device| std::cmp::Reverse(device.last_seen));
+        let shown = devices.into_iter().map(|device| device.shown_to(current));
+        Ok(shown.collect())
+    }
+
+    /// Ends the oldest sessions of the user until so many are left, this one among them.
+    pub(super) async fn make_room(&self, most: usize, newest: &Handle) -> Result<(), SessionError> {
+        if self.handles().await?.len() <= most {
+            return Ok(());
+        }
+        let mut others = self.living().await?;
+        others.retain(|device| device.handle != *newest);
+        others.sort_by_key(|device| device.born);
+        let surplus = (others.len() + 1).saturating_sub(most);
+        for device in others.iter().take(surplus) {
+            self.end_own(&device.handle, Ending::Evicted).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the user has more sessions than so many, those of logins under way among them.
+    pub(super) async fn has_more_than(&self, most: usize) -> Result<bool, SessionError> {
+        if self.handles().await?.len() <= most {
+            return Ok(false);
+        }
+        self.living().await?;
+        Ok(self.handles().await?.len() > most)
+    }
+
+    /// The user's sessions; what has ended is taken from the list.
+    async fn living(&self) -> Result<Vec<Device>, SessionError> {
+        let mut living = Vec::new();
+        for handle in self.handles().await? {
+            match self.standing(&handle).await? {
+                Standing::TheirOwn(device) => living.push(device),
+                // Final: a handle joins only when there is a record, and is never used again.
+                Standing::Ended => self.leave(&handle).await?,
+                Standing::Nobodys | Standing::AnothersNow => {}
+            }
+        }
+        Ok(living)
+    }
+}
+
+fn system_time(timestamp: Timestamp) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(timestamp.as_micros())
+}

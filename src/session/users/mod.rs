@@ -1,0 +1,223 @@
+//! Which sessions a user has: an index of handles for each, and an epoch that "log out everywhere"
+//! raises.
+//!
+//! A login joins the index before it looks at the epoch, and logging out everywhere raises the epoch
+//! before it reads the index: so either the login sees the new epoch and fails, or its handle is on
+//! the list. It binds its session to the user by a conditional write of a record that was there
+//! before, so that one whose handle was on the list fails as well, even when the tombstone is gone.
+
+mod devices;
+mod sign_in;
+mod ticket;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+pub(super) use self::sign_in::{LoginRefusal, NotSignedIn, SignInto};
+pub use self::{devices::DeviceSession, ticket::LoginTicket};
+use super::{
+    SessionError,
+    record::{Content, Ending},
+    store::{MAX_TRIES, Store},
+    token::Handle,
+};
+use crate::{
+    backend::{ErasedIndex, GetOptions, PutOptions, Version},
+    clock::Timestamp,
+    key::{Key, KeyParts, Kind},
+};
+
+/// How many sessions a user may have at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MaxSessions {
+    /// A login that would be one more is refused. Of two at the same moment, both may be.
+    Reject(usize),
+    /// A login that is one more ends the oldest.
+    EvictOldest(usize),
+}
+
+/// The index of users, and what it is for.
+#[derive(Clone)]
+pub(super) struct Users {
+    pub(super) index: Arc<dyn ErasedIndex>,
+    pub(super) max_sessions: Option<MaxSessions>,
+}
+
+/// The sessions of one user.
+pub(super) struct Roster<'a> {
+    store: &'a Store,
+    index: &'a Arc<dyn ErasedIndex>,
+    user: &'a str,
+}
+
+impl Users {
+    pub(super) fn of<'a>(&'a self, store: &'a Store, user: &'a str) -> Roster<'a> {
+        Roster {
+            store,
+            index: &self.index,
+            user,
+        }
+    }
+}
+
+impl Roster<'_> {
+    /// Which of its user's times it is; `None` if nothing was logged out everywhere of late.
+    pub(super) async fn epoch(&self) -> Result<Option<Version>, SessionError> {
+        let backend = Arc::clone(&self.store.backend);
+        let entry = backend
+            .get(self.key(Kind::USER_EPOCH), GetOptions::new())
+            .await?;
+        Ok(entry.map(|entry| entry.version))
+    }
+
+    /// Begins another time of the user: who asked for the last one logs in no more.
+    async fn raise_epoch(&self) -> Result<(), SessionError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let backend = Arc::clone(&self.store.backend);
+            let value = Bytes::from_static(EPOCH);
+            let put = backend.put(
+                self.key(Kind::USER_EPOCH),
+                value,
+                PutOptions::new(EPOCH_TTL),
+            );
+            match put.await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.may_have_applied() && tries < MAX_TRIES => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Puts a session on the list; to be done before it is the user's.
+    pub(super) async fn join(&self, handle: &Handle, until: Timestamp) -> Result<(), SessionError> {
+        let index = Arc::clone(self.index);
+        let member = Bytes::copy_from_slice(handle.as_bytes());
+        Ok(index
+            .add(self.key(Kind::USER_INDEX), member, until + MARGIN)
+            .await?)
+    }
+
+    /// Takes a session from the list that is not the user's and never will be.
+    async fn leave(&self, handle: &Handle) -> Result<(), SessionError> {
+        let index = Arc::clone(self.index);
+        let member = Bytes::copy_from_slice(handle.as_bytes());
+        index.remove(self.key(Kind::USER_INDEX), member).await?;
+        Ok(())
+    }
+
+    /// All sessions on the list; some may have ended, or not be the user's yet.
+    async fn handles(&self) -> Result<Vec<Handle>, SessionError> {
+        let mut handles = Vec::new();
+        let mut after = None;
+        loop {
+            let index = Arc::clone(self.index);
+            let page = index.members(self.key(Kind::USER_INDEX), after).await?;
+            for member in page.members {
+                if let Some(handle) = Handle::from_bytes(&member.member)
+                    && !handles.contains(&handle)
+                {
+                    handles.push(handle);
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(handles);
+            }
+        }
+    }
+
+    /// Ends all sessions of the user, and all logins that are under way; says how many sessions.
+    ///
+    /// After an error some may be left; done again, it goes on.
+    pub(super) async fn end_all(&self) -> Result<usize, SessionError> {
+        self.end_all_where(|_| true).await
+    }
+
+    /// The same for all but this one.
+    pub(super) async fn end_all_but(&self, kept: &Handle) -> Result<usize, SessionError> {
+        self.end_all_where(|handle| handle != kept).await
+    }
+
+    async fn end_all_where(&self, goes: impl Fn(&Handle) -> bool) -> Result<usize, SessionError> {
+        self.raise_epoch().await?;
+        let mut ended = 0;
+        for handle in self.handles().await? {
+            if goes(&handle) && self.end_listed(&handle, Ending::Revoked).await? {
+                ended += 1;
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Ends a session of the list, also one that a login is about to make the user's; says whether
+    /// it was the user's.
+    async fn end_listed(&self, handle: &Handle, ending: Ending) -> Result<bool, SessionError> {
+        let standing = self.standing(handle).await?;
+        if matches!(standing, Standing::TheirOwn(_) | Standing::Nobodys) {
+            self.store.end(handle, ending).await?;
+        }
+        self.leave(handle).await?;
+        Ok(matches!(standing, Standing::TheirOwn(_)))
+    }
+
+    /// Ends a session if it is the user's, and says whether it was.
+    pub(super) async fn end_own(
+        &self,
+        handle: &Handle,
+        ending: Ending,
+    ) -> Result<bool, SessionError> {
+        if !matches!(self.standing(handle).await?, Standing::TheirOwn(_)) {
+            return Ok(false);
+        }
+        self.store.end(handle, ending).await?;
+        self.leave(handle).await?;
+        Ok(true)
+    }
+
+    /// Whose session a handle of the list is.
+    async fn standing(&self, handle: &Handle) -> Result<Standing, SessionError> {
+        let Some(reading) = self.store.read(handle).await? else {
+            return Ok(Standing::Ended);
+        };
+        let Content::Session(record) = &reading.content else {
+            return Ok(Standing::Ended);
+        };
+        if reading.clock.now() >= record.head.deadline(reading.version) {
+            return Ok(Standing::Ended);
+        }
+        Ok(match &record.user {
+            None => Standing::Nobodys,
+            Some(user) if **user == *self.user.as_bytes() => {
+                Standing::TheirOwn(devices::Device::new(*handle, record, reading.version))
+            }
+            Some(_) => Standing::AnothersNow,
+        })
+    }
+
+    fn key(&self, kind: Kind) -> Key {
+        let parts = KeyParts::new().with(&self.store.family).with(self.user);
+        Key::new(kind, self.store.digester.digest(&parts))
+    }
+}
+
+/// Whose a session is that is on a user's list.
+enum Standing {
+    TheirOwn(devices::Device),
+    /// A login is under way with it, or failed.
+    Nobodys,
+    AnothersNow,
+    Ended,
+}
+
+/// What is stored as an epoch; its version is all that counts.
+const EPOCH: &[u8] = b"e\x01";
+
+/// As long as an epoch is kept, well above the life of a ticket.
+const EPOCH_TTL: Duration = Duration::from_secs(3_600);
+
+/// How much longer than its session a handle stays on the list.
+const MARGIN: Duration = Duration::from_secs(300);

@@ -1,0 +1,204 @@
+//! Making a session a user's: five steps, none of which can be torn by a logout everywhere.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    super::{
+        SessionError,
+        commit::{
+            Change, Commit, Identity, Mode, NotCommitted, Refusal, SignIn, create, new_record,
+        },
+        delta::Delta,
+        names::LABEL,
+        record::{Codec, Ending, Value},
+        rule::Family,
+        shared::Shared,
+        store::{Stored, Via},
+        token::Token,
+    },
+    LoginTicket, MaxSessions, Roster, Users,
+};
+use crate::observe::WarnSite;
+
+/// Why nobody was logged in.
+#[derive(Clone, Debug)]
+pub(in crate::session) enum NotSignedIn {
+    Refused(LoginRefusal),
+    Failed(SessionError),
+}
+
+/// Why a login is not to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::session) enum LoginRefusal {
+    /// The ticket is older than 15 minutes.
+    TicketTooOld,
+    /// The user was logged out everywhere since the ticket was asked for.
+    LoggedOutMeanwhile,
+    /// The session ended, or somebody else logged in with it.
+    SessionEnded,
+    /// The user has as many sessions as may be.
+    TooManySessions,
+}
+
+impl<E: Into<SessionError>> From<E> for NotSignedIn {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// A login, and what it starts from.
+pub(in crate::session) struct SignInto<'a> {
+    pub(in crate::session) shared: &'a Shared,
+    pub(in crate::session) family: &'a Family,
+    /// The session that the request came with.
+    pub(in crate::session) base: Option<(&'a Stored, Via)>,
+    pub(in crate::session) delta: &'a Delta,
+    pub(in crate::session) ticket: &'a LoginTicket,
+}
+
+impl SignInto<'_> {
+    /// Binds a session to the ticket's user and says by which token.
+    pub(in crate::session) async fn run(&self) -> Result<(Token, Stored), NotSignedIn> {
+        if self.ticket.is_too_old() {
+            return Err(NotSignedIn::Refused(LoginRefusal::TicketTooOld));
+        }
+        // Another user's session is not taken over; it ends when the new one is there.
+        let kept = self.base.filter(|(base, _)| self.is_free(base));
+        let replaced = self.base.filter(|(base, _)| !self.is_free(base));
+        let created;
+        let (base, via) = match kept {
+            Some(kept) => kept,
+            None => {
+                created = self.create().await?;
+                (&created, Via::Current)
+            }
+        };
+        let bound = match &self.shared.users {
+            Some(users) => self.bind_listed(users, base, via, kept.is_none()).await?,
+            None => self.bind(base, via).await?,
+        };
+        if let Some((replaced, _)) = replaced {
+            let ended = self.shared.store.end(&replaced.handle, Ending::Destroyed);
+            if let Err(error) = ended.await {
+                LEFT_OVER.warn(&error);
+            }
+        }
+        Ok(bound)
+    }
+
+    /// Whether a session is nobody's, or the user's own.
+    fn is_free(&self, base: &Stored) -> bool {
+        base.user().is_none_or(|user| user == self.ticket.user())
+    }
+
+    /// Stores a session that is nobody's, for as long as a login takes.
+    async fn create(&self) -> Result<Stored, SessionError> {
+        // Whom it is bound to gets another secret.
+        let token = Token::random()?;
+        let digest = token.secret.digest();
+        let record = new_record(digest, getrandom::u64()?, random_seed()?, self.family);
+        create(&self.shared.store, token.handle, record, UNBOUND).await
+    }
+
+    async fn bind_listed(
+        &self,
+        users: &Users,
+        base: &Stored,
+        via: Via,
+        is_created: bool,
+    ) -> Result<(Token, Stored), NotSignedIn> {
+        let roster = users.of(&self.shared.store, self.ticket.user());
+        let until = base.clock.now() + self.family.timeouts(true).absolute;
+        roster.join(&base.handle, until).await?;
+        let bound = match self.check(users, &roster).await {
+            Ok(()) => self.bind(base, via).await,
+            Err(refused) => Err(refused),
+        };
+        if bound.is_err() && is_created {
+            // Nobody else knows it. One that others know may have become the user's by them.
+            let _ = roster.leave(&base.handle).await;
+        }
+        let bound = bound?;
+        if let Some(MaxSessions::EvictOldest(most)) = users.max_sessions
+            && let Err(error) = roster.make_room(most, &base.handle).await
+        {
+            LEFT_OVER.warn(&error);
+        }
+        Ok(bound)
+    }
+
+    /// Whether the user may be logged in still.
+    async fn check(&self, users: &Users, roster: &Roster<'_>) -> Result<(), NotSignedIn> {
+        if let Some(MaxSessions::Reject(most)) = users.max_sessions
+            && roster.has_more_than(most).await?
+        {
+            return Err(NotSignedIn::Refused(LoginRefusal::TooManySessions));
+        }
+        let epoch = roster.epoch().await?;
+        if epoch.is_some() && epoch != self.ticket.epoch {
+            return Err(NotSignedIn::Refused(LoginRefusal::LoggedOutMeanwhile));
+        }
+        if self.ticket.is_too_old() {
+            return Err(NotSignedIn::Refused(LoginRefusal::TicketTooOld));
+        }
+        Ok(())
+    }
+
+    async fn bind(&self, base: &Stored, via: Via) -> Result<(Token, Stored), NotSignedIn> {
+        let token = Token::renewed(base.handle)?;
+        let change = Change {
+            delta: self.labelled(),
+            identity: Identity::SignedIn(SignIn {
+                user: Bytes::copy_from_slice(self.ticket.user().as_bytes()),
+                digest: token.secret.digest(),
+                generation: getrandom::u64()?,
+                csrf_seed: random_seed()?,
+                kept: self.ticket.kept.clone(),
+            }),
+        };
+        let commit = Commit {
+            store: &self.shared.store,
+            family: self.family,
+            base,
+            via,
+            mode: Mode::Merge,
+        };
+        match commit.run(|_| Ok(change.clone())).await {
+            Ok(stored) => Ok((token, stored)),
+            Err(NotCommitted::Refused(
+                Refusal::Indeterminate | Refusal::Gone | Refusal::Conflict,
+            )) => Err(NotSignedIn::Refused(LoginRefusal::SessionEnded)),
+            Err(NotCommitted::Failed(error)) => Err(NotSignedIn::Failed(error)),
+        }
+    }
+
+    /// What the request changed, and the session's label.
+    fn labelled(&self) -> Delta {
+        let mut delta = self.delta.clone();
+        match self.ticket.label.as_ref().map(serde_json::to_vec) {
+            Some(Ok(label)) => delta.set(
+                LABEL,
+                Value {
+                    codec: Codec::Json,
+                    bytes: label.into(),
+                },
+            ),
+            _ => delta.remove(LABEL),
+        }
+        delta
+    }
+}
+
+fn random_seed() -> Result<[u8; 16], getrandom::Error> {
+    let mut seed = [0; 16];
+    getrandom::fill(&mut seed)?;
+    Ok(seed)
+}
+
+/// How long a session waits for the login that it was made for.
+const UNBOUND: Duration = Duration::from_secs(60);
+
+/// Where a login left sessions that it should have ended.
+static LEFT_OVER: WarnSite = WarnSite::new("session: login");

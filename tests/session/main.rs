@@ -1,0 +1,12 @@
+//! Promises of the session layer, on memory.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and says where"
+)]
+
+mod basics;
+mod fixture;
