@@ -85,6 +85,7 @@ impl Rejection {
 
     /// These limits do not admit the request: `quota-exceeded` of
     /// draft-ietf-httpapi-ratelimit-headers-11 §5.1.
+    #[cfg(feature = "rate-limit")]
     pub(crate) fn quota_exceeded(
         layer: &'static str,
         rule: &Arc<str>,
@@ -116,6 +117,7 @@ impl Rejection {
     }
 
     /// The request does not say whose limits it counts in, and the rule insists.
+    #[cfg(feature = "rate-limit")]
     pub(crate) fn missing_key(layer: &'static str, rule: &Arc<str>) -> Self {
         Self::new(
             layer,
@@ -143,12 +145,14 @@ impl Rejection {
     }
 
     /// The same problem, which never goes away.
+    #[cfg(feature = "rate-limit")]
     pub(crate) fn permanent(mut self) -> Self {
         self.wait = Wait::Forever;
         self.with_member("permanent", true)
     }
 
     /// The same problem, because of these limits.
+    #[cfg(feature = "rate-limit")]
     pub(crate) fn with_violated_policies(
         mut self,
         names: impl IntoIterator<Item = Arc<str>>,

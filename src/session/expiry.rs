@@ -49,8 +49,9 @@ pub(super) fn time_to_live(
     idle: Duration,
     now: Timestamp,
 ) -> Option<Duration> {
-    let left = whole_millis(head.deadline(version) - now);
-    (!left.is_zero()).then(|| idle.min(left))
+    let left = head.deadline(version) - now;
+    let ttl = whole_millis(idle.min(left));
+    (!ttl.is_zero()).then_some(ttl)
 }
 
 /// What a record that is written again now would gain.

@@ -1,7 +1,5 @@
 //! What a rejected request is told.
 
-use std::{sync::Arc, time::Duration};
-
 use http::StatusCode;
 
 use super::{SessionRule, users::LoginRefusal};
@@ -46,14 +44,7 @@ pub(super) fn conflict(rule: &SessionRule) -> Rejection {
 
 /// The session could not be read, or what changed could not be written.
 pub(super) fn unavailable(rule: &SessionRule) -> Rejection {
-    new(
-        rule,
-        StatusCode::SERVICE_UNAVAILABLE,
-        GrpcCode::UNAVAILABLE,
-        "Service Unavailable",
-    )
-    .with_member("detail", "sessions are not available at the moment")
-    .with_retry_after(Duration::from_secs(1))
+    Rejection::outage(LAYER, &rule.family().name)
 }
 
 fn unauthorized(rule: &SessionRule) -> Rejection {
@@ -66,6 +57,7 @@ fn unauthorized(rule: &SessionRule) -> Rejection {
 }
 
 fn new(rule: &SessionRule, status: StatusCode, code: GrpcCode, title: &'static str) -> Rejection {
-    let name: &Arc<str> = &rule.family().name;
-    Rejection::new(LayerName::Session.as_str(), name, status, code, title)
+    Rejection::new(LAYER, &rule.family().name, status, code, title)
 }
+
+const LAYER: &str = LayerName::Session.as_str();

@@ -19,7 +19,7 @@ use super::{
     users::{LoginRefusal, LoginTicket, NotSignedIn, SignInto},
     visit::{StagedIdentity, Standing, Visit},
 };
-use crate::backend::Precondition;
+use crate::{backend::Precondition, grpc, respond::GrpcCode};
 
 /// What is to be done with a session when its request has been answered.
 pub(super) enum Work {
@@ -272,6 +272,9 @@ impl Visit {
     }
 
     fn is_to_slide(&self, stored: &Stored, via: Via) -> bool {
+        if !self.rule.route().slides {
+            return false;
+        }
         let head = &stored.record.head;
         if is_first_use(head, via) {
             return true;
@@ -280,19 +283,22 @@ impl Visit {
         let timeouts = family.timeouts(stored.record.user.is_some());
         let now = stored.clock.now();
         let ttl = timeouts.idle.min(head.deadline(stored.version) - now);
-        self.rule.route().slides
-            && gain(head, stored.version, ttl, now) >= family.touch_every(timeouts.idle)
+        gain(head, stored.version, ttl, now) >= family.touch_every(timeouts.idle)
     }
 }
 
 /// Whether a response says that what its request did is not to be kept: a server's error in HTTP,
 /// or in gRPC where its status is in the head.
 fn is_failure(head: &response::Parts) -> bool {
-    let grpc = head
-        .headers
-        .get("grpc-status")
-        .map(|status| status.as_bytes());
-    // UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
     head.status >= StatusCode::INTERNAL_SERVER_ERROR
-        || grpc.is_some_and(|status| matches!(status, b"2" | b"4" | b"12" | b"13" | b"14" | b"15"))
+        || grpc::status(&head.headers).is_some_and(|code| FAILURES.contains(&code))
 }
+
+const FAILURES: [GrpcCode; 6] = [
+    GrpcCode::UNKNOWN,
+    GrpcCode::DEADLINE_EXCEEDED,
+    GrpcCode::UNIMPLEMENTED,
+    GrpcCode::INTERNAL,
+    GrpcCode::UNAVAILABLE,
+    GrpcCode::DATA_LOSS,
+];

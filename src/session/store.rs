@@ -31,7 +31,7 @@ pub(super) struct Store {
 #[derive(Clone, Debug)]
 pub(super) struct Stored {
     pub(super) handle: Handle,
-    pub(super) record: Record,
+    pub(super) record: Arc<Record>,
     pub(super) version: Version,
     pub(super) clock: ServerClock,
 }

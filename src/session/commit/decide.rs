@@ -130,7 +130,7 @@ pub(in crate::session) fn next_record(
     family: &Family,
     now: Timestamp,
 ) -> Option<Record> {
-    let mut record = current.record.clone();
+    let mut record = Record::clone(&current.record);
     record.head.born = Some(record.head.born(current.version));
     record.head.trail.push(nonce);
     note_first_use(&mut record.head, base, now);
@@ -161,7 +161,7 @@ pub(in crate::session) fn slid_record(
     family: &Family,
     now: Timestamp,
 ) -> Option<Record> {
-    let mut record = current.record.clone();
+    let mut record = Record::clone(&current.record);
     record.head.born = Some(record.head.born(current.version));
     note_first_use(&mut record.head, (&current.record.head, via), now);
     let idle = family.timeouts(record.user.is_some()).idle;

@@ -7,7 +7,7 @@
 
 mod decide;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -197,7 +197,7 @@ impl Write<'_> {
                 Ok((Put::Stored(version), asked)) => {
                     return Ok(Written::Stored(Stored {
                         handle: self.handle,
-                        record: self.record,
+                        record: Arc::new(self.record),
                         version,
                         clock: ServerClock::new(version.written_at(), asked),
                     }));

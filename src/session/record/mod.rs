@@ -12,7 +12,7 @@
 
 mod attributes;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes};
 
@@ -115,7 +115,7 @@ impl Ending {
 /// What stands under the key of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content {
-    Session(Record),
+    Session(Arc<Record>),
     Ended,
 }
 
@@ -135,7 +135,7 @@ impl Content {
         let format = stored.try_get_u8().map_err(|_| Unreadable::Corrupt)?;
         match (kind, format) {
             (SESSION, FORMAT) => Record::decode(stored)
-                .map(Self::Session)
+                .map(|record| Self::Session(Arc::new(record)))
                 .ok_or(Unreadable::Corrupt),
             // Of a tombstone nothing but its being there matters.
             (TOMBSTONE, _) => Ok(Self::Ended),

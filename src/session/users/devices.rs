@@ -104,7 +104,7 @@ impl Roster<'_> {
                 Standing::TheirOwn(device) => living.push(device),
                 // Final: a handle joins only when there is a record, and is never used again.
                 Standing::Ended => self.leave(&handle).await?,
-                Standing::Nobodys | Standing::AnothersNow => {}
+                Standing::Nobodys | Standing::AnothersNow | Standing::Unknown => {}
             }
         }
         Ok(living)

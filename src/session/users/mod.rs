@@ -17,7 +17,7 @@ use bytes::Bytes;
 pub(super) use self::sign_in::{LoginRefusal, NotSignedIn, SignInto};
 pub use self::{devices::DeviceSession, ticket::LoginTicket};
 use super::{
-    SessionError,
+    SessionError, SessionErrorKind,
     record::{Content, Ending},
     store::{MAX_TRIES, Store},
     token::Handle,
@@ -116,18 +116,17 @@ impl Roster<'_> {
         loop {
             let index = Arc::clone(self.index);
             let page = index.members(self.key(Kind::USER_INDEX), after).await?;
-            for member in page.members {
-                if let Some(handle) = Handle::from_bytes(&member.member)
-                    && !handles.contains(&handle)
-                {
-                    handles.push(handle);
-                }
-            }
+            let members = page.members.iter();
+            handles.extend(members.filter_map(|member| Handle::from_bytes(&member.member)));
             after = page.next;
             if after.is_none() {
-                return Ok(handles);
+                break;
             }
         }
+        // A member whose deadline moved meanwhile may have been on two pages.
+        handles.sort_unstable();
+        handles.dedup();
+        Ok(handles)
     }
 
     /// Ends all sessions of the user, and all logins that are under way; says how many sessions.
@@ -157,7 +156,7 @@ impl Roster<'_> {
     /// it was the user's.
     async fn end_listed(&self, handle: &Handle, ending: Ending) -> Result<bool, SessionError> {
         let standing = self.standing(handle).await?;
-        if matches!(standing, Standing::TheirOwn(_) | Standing::Nobodys) {
+        if !matches!(standing, Standing::AnothersNow | Standing::Ended) {
             self.store.end(handle, ending).await?;
         }
         self.leave(handle).await?;
@@ -180,8 +179,13 @@ impl Roster<'_> {
 
     /// Whose session a handle of the list is.
     async fn standing(&self, handle: &Handle) -> Result<Standing, SessionError> {
-        let Some(reading) = self.store.read(handle).await? else {
-            return Ok(Standing::Ended);
+        let reading = match self.store.read(handle).await {
+            Ok(Some(reading)) => reading,
+            Ok(None) => return Ok(Standing::Ended),
+            Err(error) if error.kind() == SessionErrorKind::Unreadable => {
+                return Ok(Standing::Unknown);
+            }
+            Err(error) => return Err(error),
         };
         let Content::Session(record) = &reading.content else {
             return Ok(Standing::Ended);
@@ -211,6 +215,8 @@ enum Standing {
     Nobodys,
     AnothersNow,
     Ended,
+    /// A newer version of this crate wrote it, or it is damaged.
+    Unknown,
 }
 
 /// What is stored as an epoch; its version is all that counts.

@@ -68,12 +68,11 @@ impl SignInto<'_> {
         let kept = self.base.filter(|(base, _)| self.is_free(base));
         let replaced = self.base.filter(|(base, _)| !self.is_free(base));
         let created;
-        let (base, via) = match kept {
-            Some(kept) => kept,
-            None => {
-                created = self.create().await?;
-                (&created, Via::Current)
-            }
+        let (base, via) = if let Some(kept) = kept {
+            kept
+        } else {
+            created = self.create().await?;
+            (&created, Via::Current)
         };
         let bound = match &self.shared.users {
             Some(users) => self.bind_listed(users, base, via, kept.is_none()).await?,

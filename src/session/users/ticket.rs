@@ -51,8 +51,10 @@ impl LoginTicket {
     /// cut to 200 bytes.
     #[must_use]
     pub fn with_label(mut self, label: &str) -> Self {
-        let end = label.floor_char_boundary(MAX_LABEL);
-        self.label = label.get(..end).map(Into::into);
+        let starts = label.char_indices().map(|(start, _)| start);
+        let ends = starts.skip(1).chain([label.len()]);
+        let end = ends.take_while(|end| *end <= MAX_LABEL).last();
+        self.label = label.get(..end.unwrap_or(0)).map(Into::into);
         self
     }
 
