@@ -246,15 +246,6 @@ impl<M> Session<M> {
     ///
     /// [`NoCookie`](SessionErrorKind::NoCookie) on such a route; see [the type](Self#errors).
     pub async fn login(&self, ticket: LoginTicket) -> Result<(), SessionError> {
-        self.visit.load().await?;
-        self.visit.write(|state| {
-            let is_other = |user: &str| user != ticket.user();
-            if state.user().is_some_and(is_other) {
-                // What this request changed belongs to the other user as well.
-                state.delta = Delta::default();
-            }
-            Ok(())
-        })?;
         self.stage(StagedIdentity::SignedIn(ticket)).await
     }
 
@@ -328,11 +319,7 @@ impl<M> Session<M> {
             if !sends_cookie {
                 return Err(SessionErrorKind::NoCookie.into());
             }
-            // A login is more than the others.
-            let is_login = matches!(state.identity, StagedIdentity::SignedIn(_));
-            if !is_login || matches!(identity, StagedIdentity::SignedIn(_)) {
-                state.identity = identity;
-            }
+            state.stage(identity);
             Ok(())
         })
     }

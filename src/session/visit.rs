@@ -227,6 +227,19 @@ impl State {
         fits
     }
 
+    /// Notes what is to become of who may use the session; a login is more than the others.
+    pub(super) fn stage(&mut self, identity: StagedIdentity) {
+        if let StagedIdentity::SignedIn(ticket) = &identity {
+            if self.user().is_some_and(|user| user != ticket.user()) {
+                // What was changed so far belongs to the other user as well.
+                self.delta = Delta::default();
+            }
+        } else if matches!(self.identity, StagedIdentity::SignedIn(_)) {
+            return;
+        }
+        self.identity = identity;
+    }
+
     /// Whether a stored attribute is still there after the login that is to come.
     fn shows(&self, stored: &Stored, name: &str) -> bool {
         let StagedIdentity::SignedIn(ticket) = &self.identity else {
