@@ -19,6 +19,7 @@ use std::{collections::BTreeSet, fmt::Debug, hash::Hash};
 use stateright::{Checker, HasDiscoveries, Model};
 
 mod commit;
+mod logout;
 
 /// Asserts that every property holds, in all that can happen.
 fn holds<M>(model: M)
