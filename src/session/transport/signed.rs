@@ -106,27 +106,24 @@ mod tests {
     #[test]
     fn a_token_alone_is_no_signed_token() {
         let token = Token::random().unwrap();
-        let signer = signer("id", &[A]);
-        assert_eq!(signer.read(&token.text()), None);
-        assert_eq!(
-            signer.read(&[&token.text()[..], &[b'A'; 24]].concat()),
-            None
-        );
-        let signed = signer.sign(&token);
+        let ours = signer("id", &[A]);
+        assert_eq!(ours.read(&token.text()), None);
+        assert_eq!(ours.read(&[&token.text()[..], &[b'A'; 24]].concat()), None);
+        let signed = ours.sign(&token);
         for len in 0..88 {
-            assert_eq!(signer.read(&signed[..len]), None, "{len}");
+            assert_eq!(ours.read(&signed[..len]), None, "{len}");
         }
-        assert_eq!(signer.read(&[&signed[..], b"A"].concat()), None);
+        assert_eq!(ours.read(&[&signed[..], b"A"].concat()), None);
     }
 
     #[test]
     fn a_signature_holds_for_each_bit_of_itself_and_of_its_token() {
-        let signer = signer("id", &[A]);
-        let signed = signer.sign(&Token::random().unwrap());
+        let ours = signer("id", &[A]);
+        let signed = ours.sign(&Token::random().unwrap());
         for place in 0..signed.len() {
             let mut changed = signed;
             changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
-            assert_eq!(signer.read(&changed), None, "{place}");
+            assert_eq!(ours.read(&changed), None, "{place}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is read is what was set; nothing else is, and nothing that browsers drop can be set.
 
-use ::cookie::Cookie as Judged;
+use ::cookie::{Cookie as Judged, time::Duration as JudgedAge};
 use http::{HeaderValue, header::SET_COOKIE};
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -81,7 +81,7 @@ fn text(token: Token) -> String {
 /// A request with these `Cookie` fields.
 fn request<const N: usize>(fields: [impl AsRef<[u8]>; N]) -> HeaderMap {
     fields
-        .iter()
+        .into_iter()
         .map(|field| (COOKIE, HeaderValue::from_bytes(field.as_ref()).unwrap()))
         .collect()
 }
@@ -229,7 +229,7 @@ proptest! {
         prop_assert_eq!(judged.partitioned().unwrap_or(false), cookie.is_partitioned());
         let same_site = judged.same_site().map(|site| site.to_string());
         prop_assert_eq!(same_site.as_deref(), Some(cookie.same_site().as_str()));
-        let max_age = judged.max_age().map(|age| age.whole_seconds());
+        let max_age = judged.max_age().map(JudgedAge::whole_seconds);
         let kept = (cookie.kept() == Kept::ToDeadline).then_some(86_400);
         prop_assert_eq!(max_age, kept);
 
@@ -246,7 +246,7 @@ proptest! {
             let (value, max_age) = (judged.value().to_owned(), judged.max_age());
             judged.set_value("");
             judged.set_max_age(None);
-            (judged, value, max_age.map(|age| age.whole_seconds()))
+            (judged, value, max_age.map(JudgedAge::whole_seconds))
         };
         let (set, ..) = parse(set);
         let (removed, value, max_age) = parse(removed);
@@ -387,9 +387,9 @@ fn large_headers_are_read_to_their_end() {
     let token = token();
     for size in [4 << 10, 64 << 10] {
         for filler in ["=", ";", "a=b; ", "__Host-id=; ", "__Host-id", " "] {
-            let mut line = filler.repeat(size / filler.len());
-            let request = request([line, format!("__Host-id={}", text(token))]);
-            assert_eq!(read(&Transport::default(), &request), [token]);
+            let filler = filler.repeat(size / filler.len());
+            let line = format!("{filler}; __Host-id={}", text(token));
+            assert_eq!(read(&Transport::default(), &request([line])), [token]);
         }
         let forged = format!("__Host-id={}", "A".repeat(size));
         assert_eq!(read(&Transport::default(), &request([forged])), []);
@@ -466,7 +466,7 @@ proptest! {
 #[test]
 fn a_partitioned_cookie_removes_its_twin_before_it_is_set() {
     let transport = transport(SessionCookie::default().with_partitioned());
-    let [old, other, new] = [(); 3].map(|()| token());
+    let [old, other, fresh] = [(); 3].map(|()| token());
     let sent = [
         format!("__Host-id={}; __Host-id={}", text(old), text(other)),
         format!("__Host-id={}", text(old)),
@@ -476,13 +476,13 @@ fn a_partitioned_cookie_removes_its_twin_before_it_is_set() {
         let presented = transport.read(&request([sent]));
         assert_eq!(presented.tokens().collect::<Vec<_>>(), tokens);
         let mut headers = HeaderMap::new();
-        transport.issue(&presented, &new, DAY, &mut headers);
-        let set = format!(
+        transport.issue(&presented, &fresh, DAY, &mut headers);
+        let new = format!(
             "__Host-id={}; Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=None; Partitioned",
-            text(new)
+            text(fresh)
         );
         let twin = "__Host-id=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=None";
-        assert_eq!(set_cookies(&headers), [twin, &set], "{sent}");
+        assert_eq!(set_cookies(&headers), [twin, &new], "{sent}");
     }
 }
 
