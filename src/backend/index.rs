@@ -17,9 +17,10 @@ use crate::{clock::Timestamp, key::Key};
 ///
 /// Errors and cancel safety are those of [`KeyValue`](super::KeyValue).
 pub trait Index: Send + Sync + 'static {
-    /// Makes this a member until the deadline, whatever deadline it had before.
+    /// Makes this a member until the deadline, or until the one that it has if that is later: an
+    /// addition that comes late takes nothing back.
     ///
-    /// A deadline that is over removes it.
+    /// A deadline that is over adds nothing.
     fn add(
         &self,
         index: &Key,
@@ -32,9 +33,8 @@ pub trait Index: Send + Sync + 'static {
 
     /// Lists members, earliest deadline first: the first ones, or those after the cursor.
     ///
-    /// A member that is there through the whole listing is on at least one page, provided its
-    /// deadline is not moved to an earlier one meanwhile; one whose deadline is moved to a
-    /// later one may be on two.
+    /// A member that is there through the whole listing is on at least one page; one whose deadline
+    /// is moved meanwhile may be on two.
     fn members(
         &self,
         index: &Key,

@@ -14,7 +14,6 @@ impl Index for MemoryBackend {
         let member = Bytes::copy_from_slice(&member);
         self.inner.store.write(index, TOO_LARGE, |shard, now| {
             if deadline <= now {
-                remove(shard, index, &member, now);
                 return Ok(());
             }
             let Some(stored) = shard.sets.find(index, now) else {
@@ -24,7 +23,7 @@ impl Index for MemoryBackend {
             };
             let set = &mut stored.content;
             set.prune(now);
-            let before = set.add(member.clone(), deadline);
+            let before = set.add_or_extend(&member, deadline);
             let latest = set.deadline().unwrap_or(deadline);
             shard
                 .sets

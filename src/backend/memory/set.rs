@@ -24,6 +24,19 @@ pub(super) struct Set {
 }
 
 impl Set {
+    /// Makes this a member until the deadline, or the one it has if that is later; gives that.
+    pub(super) fn add_or_extend(
+        &mut self,
+        member: &Bytes,
+        deadline: Timestamp,
+    ) -> Option<Timestamp> {
+        let before = self.deadlines.get(member).copied();
+        if before.is_none_or(|before| before < deadline) {
+            self.add(member.clone(), deadline);
+        }
+        before
+    }
+
     /// Makes this a member until the deadline, and gives the deadline it had before.
     pub(super) fn add(&mut self, member: Bytes, deadline: Timestamp) -> Option<Timestamp> {
         let before = self.deadlines.insert(member.clone(), deadline);

@@ -24,9 +24,9 @@ where
         members_are_bytes,
         sets_are_independent,
         a_member_is_gone_at_its_deadline,
-        adding_again_moves_the_deadline,
+        adding_again_keeps_the_later_deadline,
         a_deadline_that_is_over_adds_nothing,
-        a_deadline_that_is_over_removes_the_member,
+        a_deadline_that_is_over_leaves_the_member,
         removing_says_whether_it_was_a_member,
         removing_an_expired_member_removes_nothing,
         a_set_begins_anew_after_its_last_member,
@@ -112,13 +112,18 @@ async fn a_member_is_gone_at_its_deadline<F: Fixture<Backend: Index>>(scene: Sce
     assert_eq!(scene.names(&set).await, ["long"]);
 }
 
-async fn adding_again_moves_the_deadline<F: Fixture<Backend: Index>>(scene: Scene<F>) {
+async fn adding_again_keeps_the_later_deadline<F: Fixture<Backend: Index>>(scene: Scene<F>) {
     let set = scene.key("set");
     let now = scene.now().await;
-    for deadline in [now + 2 * LONG, now + 3 * LONG, now + LONG] {
-        scene.add(&set, "member", deadline).await;
-        let expected = [Member::new("member".into(), deadline)];
-        assert_eq!(scene.list(&set).await, expected, "later or earlier");
+    let (first, later, earlier) = (now + 2 * LONG, now + 3 * LONG, now + LONG);
+    for (added, kept) in [(first, first), (later, later), (earlier, later)] {
+        scene.add(&set, "member", added).await;
+        let expected = [Member::new("member".into(), kept)];
+        assert_eq!(
+            scene.list(&set).await,
+            expected,
+            "an addition takes nothing back"
+        );
     }
 }
 
@@ -131,12 +136,11 @@ async fn a_deadline_that_is_over_adds_nothing<F: Fixture<Backend: Index>>(scene:
     assert_eq!(scene.list(&set).await, [], "none of them is a member");
 }
 
-async fn a_deadline_that_is_over_removes_the_member<F: Fixture<Backend: Index>>(scene: Scene<F>) {
+async fn a_deadline_that_is_over_leaves_the_member<F: Fixture<Backend: Index>>(scene: Scene<F>) {
     let set = scene.key("set");
     let now = scene.now().await;
-    scene.add(&set, "leaves", now + LONG).await;
     scene.add(&set, "stays", now + LONG).await;
-    scene.add(&set, "leaves", now - MILLISECOND).await;
+    scene.add(&set, "stays", now - MILLISECOND).await;
     assert_eq!(scene.names(&set).await, ["stays"]);
 }
 
@@ -178,7 +182,9 @@ async fn a_set_outlives_every_member_but_the_last<F: Fixture<Backend: Index>>(sc
     let set = scene.key("set");
     let now = scene.now().await;
     scene.add(&set, "longest", now + LONG).await;
-    scene.add(&set, "moved", now + 2 * LONG).await;
+    scene.add(&set, "removed", now + 2 * LONG).await;
+    assert!(scene.remove(&set, "removed").await);
+    scene.add(&set, "moved", now + 10 * MILLISECOND).await;
     scene.add(&set, "moved", now + 20 * MILLISECOND).await;
     scene.add(&set, "short", now + 10 * MILLISECOND).await;
     scene.pass(25 * MILLISECOND).await;

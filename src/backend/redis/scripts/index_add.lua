@@ -1,4 +1,4 @@
--- Makes a member of an index, or removes it if its deadline is over.
+-- Makes a member of an index, unless it is one for longer.
 --
 -- KEYS  the index, a sorted set by deadline in microseconds
 -- ARGV  member; deadline
@@ -9,9 +9,7 @@ local now = time[1] * 1000000 + time[2]
 
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 if tonumber(ARGV[2]) > now then
-  redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-else
-  redis.call('ZREM', KEYS[1], ARGV[1])
+  redis.call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
 end
 
 -- The index is gone with its last member.
