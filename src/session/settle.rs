@@ -19,7 +19,11 @@ use super::{
     users::{LoginRefusal, LoginTicket, NotSignedIn, SignInto},
     visit::{StagedIdentity, Standing, Visit},
 };
-use crate::{backend::Precondition, grpc, respond::GrpcCode};
+use crate::{
+    backend::{Precondition, Put},
+    grpc,
+    respond::GrpcCode,
+};
 
 /// What is to be done with a session when its request has been answered.
 pub(super) enum Work {
@@ -162,11 +166,11 @@ impl Visit {
         let precondition = Precondition::Matches(stored.version);
         let ttl = record.head.ttl;
         let store = &self.shared.store;
-        // A conflict means that somebody wrote it, which moves its end as well.
-        let _ = store
-            .put(&stored.handle, record.encode(), ttl, precondition)
-            .await;
-        if let (Some(users), Some(user)) = (&self.shared.users, stored.user()) {
+        let put = store.put(&stored.handle, record.encode(), ttl, precondition);
+        // Refused, somebody else wrote it, which moved its end as well.
+        if let Ok((Put::Stored(_), _)) = put.await
+            && let (Some(users), Some(user)) = (&self.shared.users, stored.user())
+        {
             let until = stored.record.head.deadline(stored.version);
             let _ = users.of(store, user).join(&stored.handle, until).await;
         }
@@ -174,15 +178,15 @@ impl Visit {
 
     async fn create(&self) -> Result<Issue, SessionError> {
         let family = self.rule.family();
-        let token = Token::random()?;
-        let mut seed = [0; 16];
-        getrandom::fill(&mut seed)?;
-        let digest = token.secret.digest();
-        let mut record = new_record(digest, getrandom::u64()?, seed, family);
-        record.attributes = self.read(|state| state.delta.apply(&record.attributes));
         let timeouts = family.timeouts(false);
-        let ttl = timeouts.idle.min(timeouts.absolute);
-        create(&self.shared.store, token.handle, record, ttl).await?;
+        let (token, _) = create(&self.shared.store, timeouts.idle, |digest| {
+            let mut seed = [0; 16];
+            getrandom::fill(&mut seed)?;
+            let mut record = new_record(digest, getrandom::u64()?, seed, family);
+            record.attributes = self.read(|state| state.delta.apply(&record.attributes));
+            Ok(record)
+        })
+        .await?;
         Ok(Issue {
             token,
             max_age: timeouts.absolute,
@@ -212,10 +216,10 @@ impl Visit {
             family: self.rule.family(),
             base: stored,
             via,
-            mode: if route.is_strict {
-                Mode::Strict
-            } else {
-                Mode::Merge
+            mode: match secret {
+                _ if route.is_strict => Mode::Strict,
+                NewSecret::Renewal => Mode::Exact,
+                NewSecret::None | NewSecret::Rotation => Mode::Merge,
             },
         };
         let written = commit.run(|_| Ok(change.clone())).await?;

@@ -53,7 +53,7 @@ pub(in crate::session) enum Mode {
     Merge,
     /// Is refused.
     Strict,
-    /// Computes anew from it, and must not do so after it has been applied.
+    /// Computes anew from it, and must know whether it was applied.
     Exact,
 }
 
@@ -78,16 +78,16 @@ pub(in crate::session) enum Refusal {
     Indeterminate,
 }
 
-/// One commit, seen from all its attempts.
-pub(in crate::session) struct Attempts<'a> {
+/// A write that was refused.
+pub(in crate::session) struct Attempt<'a> {
     pub(in crate::session) base: &'a Stored,
     pub(in crate::session) nonce: u64,
     pub(in crate::session) mode: Mode,
-    /// The newest mark in what an attempt was to replace whose answer did not come.
+    /// The newest mark in what it was to replace, if it was sent before without an answer.
     pub(in crate::session) unanswered_over: Option<u64>,
 }
 
-impl Attempts<'_> {
+impl Attempt<'_> {
     /// What it means that this stands there, other than expected.
     pub(in crate::session) fn judge(
         &self,
@@ -102,6 +102,10 @@ impl Attempts<'_> {
         if head.trail.has(self.nonce) {
             return Verdict::Done;
         }
+        // Before all that would say that it was not applied.
+        if self.mode != Mode::Merge && !self.sees_all(&head.trail) {
+            return Verdict::Refused(Refusal::Indeterminate);
+        }
         let base = &self.base.record.head;
         if head.generation != base.generation || now >= head.deadline(version) {
             return Verdict::Refused(Refusal::Gone);
@@ -109,13 +113,10 @@ impl Attempts<'_> {
         if self.mode == Mode::Strict && head.trail.newest() != base.trail.newest() {
             return Verdict::Refused(Refusal::Conflict);
         }
-        if self.mode == Mode::Exact && !self.sees_all(&head.trail) {
-            return Verdict::Refused(Refusal::Indeterminate);
-        }
         Verdict::Again
     }
 
-    /// Whether a trail goes back so far that an attempt that was applied would be on it.
+    /// Whether a trail goes back so far that this write would be on it if it was applied.
     fn sees_all(&self, trail: &Trail) -> bool {
         self.unanswered_over.is_none_or(|over| trail.has(over))
     }

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use self::decide::{Attempts, Verdict};
+use self::decide::{Attempt, Verdict};
 pub(super) use self::decide::{
     Change, Identity, Mode, Refusal, SignIn, is_first_use, new_record, next_record, slid_record,
 };
@@ -22,7 +22,7 @@ use super::{
     record::{Content, Record},
     rule::Family,
     store::{MAX_TRIES, Store, Stored, Via},
-    token::Handle,
+    token::{Handle, SecretDigest, Token},
 };
 use crate::{
     backend::{BackendError, Entry, Precondition, Put},
@@ -62,12 +62,6 @@ impl Commit<'_> {
         &self,
         mut change: impl FnMut(&Stored) -> Result<Change, SessionError>,
     ) -> Result<Stored, NotCommitted> {
-        let mut attempts = Attempts {
-            base: self.base,
-            nonce: getrandom::u64()?,
-            mode: self.mode,
-            unanswered_over: None,
-        };
         let began = monotonic_now();
         let mut current = self.base.clone();
         for attempt in 0..MAX_ATTEMPTS {
@@ -77,12 +71,12 @@ impl Commit<'_> {
                 }
                 jitter(attempt).await?;
             }
+            // One for each: by the last one alone it is known that none before was applied.
+            let nonce = getrandom::u64()?;
             let now = current.clock.now();
             let change = change(&current)?;
             let base = (&self.base.record.head, self.via);
-            let Some(record) =
-                next_record(&current, base, &change, attempts.nonce, self.family, now)
-            else {
+            let Some(record) = next_record(&current, base, &change, nonce, self.family, now) else {
                 return Err(NotCommitted::Refused(Refusal::Gone));
             };
             limits::check_record(&record)?;
@@ -100,13 +94,15 @@ impl Commit<'_> {
                     was_unanswered,
                 } => (current, clock, was_unanswered),
             };
-            if was_unanswered {
-                attempts
-                    .unanswered_over
-                    .get_or_insert(current.record.head.trail.newest());
-            }
+            let replaced = current.record.head.trail.newest();
+            let attempt = Attempt {
+                base: self.base,
+                nonce,
+                mode: self.mode,
+                unanswered_over: was_unanswered.then_some(replaced),
+            };
             let found = entry.map(read).transpose()?;
-            let verdict = attempts.judge(
+            let verdict = attempt.judge(
                 found.as_ref().map(|(content, version)| (content, *version)),
                 clock.now(),
             );
@@ -131,35 +127,40 @@ impl Commit<'_> {
 }
 
 /// Stores a session that nobody has heard of, for this long.
+///
+/// When an answer does not come, it begins anew with another token: what then arrives late is a
+/// session that nobody can have ended before, and nobody can use.
 pub(super) async fn create(
     store: &Store,
-    handle: Handle,
-    mut record: Record,
     ttl: Duration,
-) -> Result<Stored, SessionError> {
-    let nonce = getrandom::u64()?;
-    record.head.trail.push(nonce);
-    record.head.ttl = ttl;
-    limits::check_record(&record)?;
-    let write = Write {
-        store,
-        handle,
-        record,
-        precondition: Precondition::Absent,
-    };
-    match write.send().await? {
-        Written::Stored(stored) => Ok(stored),
-        Written::Conflict { current, clock, .. } => match current.map(read).transpose()? {
-            Some((Content::Session(record), version)) if record.head.trail.has(nonce) => {
-                Ok(Stored {
-                    handle,
-                    record,
+    record: impl Fn(SecretDigest) -> Result<Record, SessionError>,
+) -> Result<(Token, Stored), SessionError> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let token = Token::random()?;
+        let mut record = record(token.secret.digest())?;
+        record.head.trail.push(getrandom::u64()?);
+        record.head.ttl = ttl;
+        limits::check_record(&record)?;
+        let put = store.put(&token.handle, record.encode(), ttl, Precondition::Absent);
+        match put.await {
+            Ok((Put::Stored(version), asked)) => {
+                let clock = ServerClock::new(version.written_at(), asked);
+                let stored = Stored {
+                    handle: token.handle,
+                    record: Arc::new(record),
                     version,
                     clock,
-                })
+                };
+                return Ok((token, stored));
             }
-            _ => Err(SessionErrorKind::Indeterminate.into()),
-        },
+            // 128 bits by chance: not to be seen in a lifetime.
+            Ok((Put::Conflict { .. }, _)) if tries < MAX_TRIES => {}
+            Ok((Put::Conflict { .. }, _)) => return Err(SessionErrorKind::Contended.into()),
+            Err(error) if error.may_have_applied() && tries < MAX_TRIES => {}
+            Err(error) => return Err(unanswered(error, tries)),
+        }
     }
 }
 

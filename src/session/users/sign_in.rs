@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        SessionError,
+        SessionError, SessionErrorKind,
         commit::{
             Change, Commit, Identity, Mode, NotCommitted, Refusal, SignIn, create, new_record,
         },
@@ -94,11 +94,13 @@ impl SignInto<'_> {
 
     /// Stores a session that is nobody's, for as long as a login takes.
     async fn create(&self) -> Result<Stored, SessionError> {
-        // Whom it is bound to gets another secret.
-        let token = Token::random()?;
-        let digest = token.secret.digest();
-        let record = new_record(digest, getrandom::u64()?, random_seed()?, self.family);
-        create(&self.shared.store, token.handle, record, UNBOUND).await
+        let seed = random_seed()?;
+        // Whoever it is bound to gets another secret.
+        let (_, created) = create(&self.shared.store, UNBOUND, |digest| {
+            Ok(new_record(digest, getrandom::u64()?, seed, self.family))
+        })
+        .await?;
+        Ok(created)
     }
 
     async fn bind_listed(
@@ -115,8 +117,9 @@ impl SignInto<'_> {
             Ok(()) => self.bind(base, via).await,
             Err(refused) => Err(refused),
         };
-        if bound.is_err() && is_created {
-            // Nobody else knows it. One that others know may have become the user's by them.
+        if is_created && matches!(bound, Err(NotSignedIn::Refused(_))) {
+            // One that others know may become the user's by them, and one whose answer did not come
+            // may be the user's.
             let _ = roster.leave(&base.handle).await;
         }
         let bound = bound?;
@@ -162,13 +165,16 @@ impl SignInto<'_> {
             family: self.family,
             base,
             via,
-            mode: Mode::Merge,
+            mode: Mode::Exact,
         };
         match commit.run(|_| Ok(change.clone())).await {
             Ok(stored) => Ok((token, stored)),
-            Err(NotCommitted::Refused(
-                Refusal::Indeterminate | Refusal::Gone | Refusal::Conflict,
-            )) => Err(NotSignedIn::Refused(LoginRefusal::SessionEnded)),
+            Err(NotCommitted::Refused(Refusal::Indeterminate)) => {
+                Err(SessionErrorKind::Indeterminate.into())
+            }
+            Err(NotCommitted::Refused(Refusal::Gone | Refusal::Conflict)) => {
+                Err(NotSignedIn::Refused(LoginRefusal::SessionEnded))
+            }
             Err(NotCommitted::Failed(error)) => Err(NotSignedIn::Failed(error)),
         }
     }
