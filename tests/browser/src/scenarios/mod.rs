@@ -1,0 +1,11 @@
+//! What is tried in the browser, a suite a file.
+
+pub(crate) mod cookies;
+pub(crate) mod cross_site;
+pub(crate) mod harness;
+pub(crate) mod history;
+pub(crate) mod late;
+pub(crate) mod prefetch;
+pub(crate) mod redirect;
+pub(crate) mod removal;
+pub(crate) mod sibling;
