@@ -22,7 +22,7 @@ use crate::{log::PATIENCE, site::Identity, trial::Result};
 
 pub(crate) use self::{
     cookie::Cookie,
-    page::{Back, Page},
+    page::{Back, Fetched, Page},
 };
 
 mod cdp;
@@ -145,6 +145,20 @@ impl Profile {
             .command("Storage.getCookies", params)
             .await?;
         Ok(serde_json::from_value(all["cookies"].take())?)
+    }
+
+    /// Puts a cookie into the jar, without a request.
+    pub(crate) async fn set(&self, url: &str, name: &str, value: &str) -> Result<()> {
+        let cookie = json!({
+            "url": url, "name": name, "value": value,
+            "path": "/", "secure": true, "sameSite": "None",
+        });
+        let params = json!({ "browserContextId": self.0.id, "cookies": [cookie] });
+        self.0
+            .connection
+            .command("Storage.setCookies", params)
+            .await?;
+        Ok(())
     }
 
     /// The cookies that have this name.

@@ -79,6 +79,14 @@ impl Page {
         Ok(Back::Loaded)
     }
 
+    /// The same for a page that reloads itself when it comes out of the back-forward cache.
+    pub(crate) async fn back_and_reloaded(&self) -> Result<Back> {
+        let begin = self.events.end();
+        let back = self.back().await?;
+        self.loaded(begin).await?;
+        Ok(back)
+    }
+
     /// What a script, an expression or a promise, comes to.
     pub(crate) async fn eval<T: DeserializeOwned>(&self, script: &str) -> Result<T> {
         Ok(serde_json::from_value(self.run(script).await?)?)
@@ -115,7 +123,10 @@ impl Page {
     pub(crate) async fn fetch(&self, method: &str, path: &str) -> Result<Fetched> {
         let arguments = json!([path, { "method": method }]);
         self.eval(&format!(
-            "fetch(...{arguments}).then(async (response) => ({{ text: await response.text() }}))"
+            "fetch(...{arguments}).then(async (response) => ({{
+                status: response.status,
+                text: await response.text(),
+            }}))"
         ))
         .await
     }
@@ -200,6 +211,7 @@ pub(crate) enum Back {
 /// What a script got.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Fetched {
+    pub(crate) status: u16,
     pub(crate) text: String,
 }
 

@@ -103,6 +103,12 @@ async fn many_cookies_push_out_the_application_s(bed: &Bed) -> Result<String> {
     ))
 }
 
+/// All names that are like the prefixed one.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    let pairs = WITH_PREFIX.iter().chain(&LOOKALIKES);
+    pairs.filter_map(|pair| pair.strip_suffix("=evil"))
+}
+
 const TOSSED: &str = "Domain=shop.test; Path=/; Secure";
 
 const WITH_PREFIX: [&str; 5] = [

@@ -22,11 +22,13 @@ pub(crate) use self::{
     gate::Gate,
     identity::Identity,
     puppet::{html, puppet, setting},
+    shop::Shop,
 };
 
 mod gate;
 mod identity;
 mod puppet;
+mod shop;
 
 /// The host of the application.
 pub(crate) const APP: &str = "app.shop.test";
@@ -103,13 +105,15 @@ impl Drop for Site {
     }
 }
 
-/// A request that was answered.
+/// A request, and the head of its response.
 #[derive(Clone, Debug)]
 pub(crate) struct Exchange {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) version: Version,
     pub(crate) asked: HeaderMap,
+    pub(crate) status: StatusCode,
+    pub(crate) answered: HeaderMap,
 }
 
 impl Exchange {
@@ -142,6 +146,12 @@ impl Exchange {
         self.cookies().iter().any(|cookie| cookie == pair)
     }
 
+    /// The `Set-Cookie` fields of the response.
+    pub(crate) fn set_cookies(&self) -> Vec<&str> {
+        let fields = self.answered.get_all(header::SET_COOKIE).into_iter();
+        fields.filter_map(|field| field.to_str().ok()).collect()
+    }
+
     /// How many `Cookie` fields the cookies came in.
     pub(crate) fn cookie_fields(&self) -> usize {
         self.asked.get_all(header::COOKIE).iter().count()
@@ -161,16 +171,20 @@ impl Server {
             return not_found();
         };
         let (parts, body) = request.into_parts();
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             method: parts.method.clone(),
             path: parts.uri.path().to_owned(),
             version: parts.version,
             asked: parts.headers.clone(),
+            status: StatusCode::OK,
+            answered: HeaderMap::new(),
         };
         let Ok(response) = router
             .clone()
             .oneshot(Request::from_parts(parts, body))
             .await;
+        exchange.status = response.status();
+        exchange.answered = response.headers().clone();
         self.exchanges.push(exchange);
         response
     }
