@@ -419,6 +419,8 @@ impl<M> Session<M> {
         if let Standing::Stored(stored, _) = &mut state.standing
             && stored.handle == written.handle
             && stored.version < written.version
+            // What a login made of it since is not for who came before.
+            && stored.record.head.generation == written.record.head.generation
         {
             *stored = Arc::new(written);
         }
