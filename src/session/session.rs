@@ -416,12 +416,16 @@ impl<M> Session<M> {
         if was_staged {
             state.delta.forget(name);
         }
-        if let Standing::Stored(stored, _) = &mut state.standing
+        if let Standing::Stored(stored, via) = &mut state.standing
             && stored.handle == written.handle
             && stored.version < written.version
             // What a login made of it since is not for who came before.
             && stored.record.head.generation == written.record.head.generation
         {
+            if stored.record.head.digest != written.record.head.digest {
+                // Somebody else has rotated: this request did not come with the new secret.
+                *via = Via::Previous;
+            }
             *stored = Arc::new(written);
         }
     }
