@@ -260,13 +260,15 @@ impl Visit {
         }
     }
 
-    /// A request that came with the secret before the last rotation never makes another.
+    /// A request that came with the secret before the last rotation never makes another; nor does
+    /// one that is not to keep the session alive, as writing a record does.
     fn is_to_rotate(&self, stored: &Stored, via: Via) -> bool {
         let head = &stored.record.head;
         let made = head.rotated.max(head.born(stored.version));
         let route = self.rule.route();
         via == Via::Current
             && route.sends_cookie
+            && route.slides
             && !route.is_read_only
             && self
                 .rule
