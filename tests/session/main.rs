@@ -9,4 +9,10 @@
 )]
 
 mod basics;
+mod cancel;
 mod fixture;
+mod login;
+mod logout;
+mod outage;
+mod parallel;
+mod spy;
