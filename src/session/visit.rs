@@ -227,17 +227,25 @@ impl State {
         fits
     }
 
-    /// Notes what is to become of who may use the session; a login is more than the others.
+    /// Notes what is to become of who may use the session; a login is more than the others, of
+    /// which one is for a session that is there, and one for none.
     pub(super) fn stage(&mut self, identity: StagedIdentity) {
-        if let StagedIdentity::SignedIn(ticket) = &identity {
-            if self.user().is_some_and(|user| user != ticket.user()) {
-                // What was changed so far belongs to the other user as well.
-                self.delta = Delta::default();
+        let is_moot = match &identity {
+            StagedIdentity::Same => true,
+            StagedIdentity::Started => self.stored().is_some(),
+            StagedIdentity::Renewed => self.stored().is_none(),
+            StagedIdentity::SignedIn(ticket) => {
+                if self.user().is_some_and(|user| user != ticket.user()) {
+                    // What was changed so far belongs to the other user as well.
+                    self.delta = Delta::default();
+                }
+                self.identity = identity;
+                return;
             }
-        } else if matches!(self.identity, StagedIdentity::SignedIn(_)) {
-            return;
+        };
+        if !is_moot && !matches!(self.identity, StagedIdentity::SignedIn(_)) {
+            self.identity = identity;
         }
-        self.identity = identity;
     }
 
     /// Whether a stored attribute is still there after the login that is to come.

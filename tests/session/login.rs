@@ -258,6 +258,44 @@ async fn a_renewal_has_a_new_secret_and_the_same_data_user_and_end() {
     assert!(browser.another().post("/renew").await.cookies().is_empty());
 }
 
+/// Whatever comes first, the strongest of what a handler asked for happens.
+#[tokio::test]
+async fn neither_start_nor_renew_takes_back_the_other() {
+    let bed = Bed::new();
+    let app = bed.app(web(), |_| {
+        Router::new()
+            .route(
+                "/renew-start",
+                post(async |session: Session| {
+                    session.renew().await?;
+                    session.start().await
+                }),
+            )
+            .route(
+                "/start-renew",
+                post(async |session: Session| {
+                    session.start().await?;
+                    session.renew().await
+                }),
+            )
+    });
+    for path in ["/renew-start", "/start-renew"] {
+        let browser = Browser::new(&app);
+        assert_eq!(
+            browser.post(path).await.cookies().len(),
+            1,
+            "begun by {path}"
+        );
+        let before = browser.token();
+        assert_eq!(
+            browser.post(path).await.cookies().len(),
+            1,
+            "renewed by {path}"
+        );
+        assert_ne!(browser.token(), before);
+    }
+}
+
 #[tokio::test]
 async fn a_login_restarts_the_absolute_clock_with_the_time_outs_of_users() {
     let bed = Bed::new();
