@@ -1,6 +1,6 @@
 //! What a request changes of a session's attributes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     names::is_reserved,
@@ -12,6 +12,8 @@ use super::{
 pub(super) struct Delta {
     /// Whether all that was there is removed first, but for what is this crate's own.
     is_clear: bool,
+    /// What was written at once after that, so that it is not meant.
+    spared: BTreeSet<Box<str>>,
     /// What is set, and with `None` what is removed.
     changes: BTreeMap<Box<str>, Option<Value>>,
 }
@@ -36,19 +38,23 @@ impl Delta {
 
     pub(super) fn clear(&mut self) {
         self.changes.retain(|name, _| is_reserved(name));
+        self.spared.clear();
         self.is_clear = true;
     }
 
     /// Takes back what was said about this attribute.
     pub(super) fn forget(&mut self, name: &str) {
         self.changes.remove(name);
+        if self.is_clear {
+            self.spared.insert(name.into());
+        }
     }
 
     pub(super) fn of(&self, name: &str) -> Staged<'_> {
         match self.changes.get(name) {
             Some(Some(value)) => Staged::Set(value),
             Some(None) => Staged::Removed,
-            None if self.is_clear && !is_reserved(name) => Staged::Removed,
+            None if self.clears(name) => Staged::Removed,
             None => Staged::Unchanged,
         }
     }
@@ -72,7 +78,7 @@ impl Delta {
         let is_set_again = |name: &str| matches!(self.of(name), Staged::Set(_));
         if of
             .iter()
-            .all(|(name, _)| is_reserved(name) || is_set_again(name))
+            .all(|(name, _)| !self.clears(name) || is_set_again(name))
             && self
                 .changes
                 .iter()
@@ -85,9 +91,7 @@ impl Delta {
     /// These attributes with the changes.
     pub(super) fn apply(&self, to: &Attributes) -> Attributes {
         let mut changed = to.clone();
-        if self.is_clear {
-            changed.retain(is_reserved);
-        }
+        changed.retain(|name| !self.clears(name));
         for (name, change) in &self.changes {
             match change {
                 Some(value) => changed.set(name, value.clone()),
@@ -95,5 +99,10 @@ impl Delta {
             }
         }
         changed
+    }
+
+    /// Whether this attribute is among all that is removed.
+    fn clears(&self, name: &str) -> bool {
+        self.is_clear && !is_reserved(name) && !self.spared.contains(name)
     }
 }

@@ -10,7 +10,7 @@ use super::{
     commit::{Change, Commit, Mode, NotCommitted, Refusal},
     delta::{Delta, Staged},
     json,
-    names::check_name,
+    names::{check_name, is_reserved},
     record::{Ending, Value},
     store::{Stored, Via},
     token::Handle,
@@ -127,6 +127,9 @@ impl<M> Session<M> {
     /// [`Json`](SessionErrorKind::Json) if it is no `T`; the others still are what they are.
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
         self.visit.load().await?;
+        if is_reserved(name) {
+            return Ok(None);
+        }
         let value = self.visit.read(|state| state.value(name).cloned());
         value.as_ref().map(json::read).transpose()
     }
@@ -343,21 +346,19 @@ impl<M> Session<M> {
                     };
                     Ok(Some((Arc::clone(stored), *via, staged)))
                 }
-                Standing::Gone if matches!(state.identity, StagedIdentity::Same) => {
+                Standing::Gone
+                    if matches!(
+                        state.identity,
+                        StagedIdentity::Same | StagedIdentity::Renewed
+                    ) =>
+                {
                     Err(SessionErrorKind::Ended.into())
                 }
                 _ => Ok(None),
             }
         })?;
         let Some((stored, via, staged)) = at_once else {
-            return self.visit.write(|state| {
-                let (value, given) = change(state.value(name))?;
-                match value {
-                    Some(value) => state.set(name, value)?,
-                    None => state.delta.remove(name),
-                }
-                Ok(given)
-            });
+            return self.change_staged(name, change);
         };
         let mut given = None;
         let committed = self
@@ -381,6 +382,31 @@ impl<M> Session<M> {
         let written = self.note(committed)?;
         self.adopt(name, written, staged.is_some());
         given.ok_or_else(|| SessionErrorKind::Indeterminate.into())
+    }
+
+    /// Changes an attribute with the response; no lock is held while `change` runs.
+    fn change_staged<T>(
+        &self,
+        name: &str,
+        mut change: impl FnMut(Option<&Value>) -> Result<(Option<Value>, T), SessionError>,
+    ) -> Result<T, SessionError> {
+        loop {
+            let before = self.visit.read(|state| state.value(name).cloned());
+            let (value, given) = change(before.as_ref())?;
+            let is_staged = self.visit.write(|state| {
+                if state.value(name) != before.as_ref() {
+                    return Ok(false);
+                }
+                match value {
+                    Some(value) => state.set(name, value)?,
+                    None => state.delta.remove(name),
+                }
+                Ok(true)
+            })?;
+            if is_staged {
+                return Ok(given);
+            }
+        }
     }
 
     fn commit<'a>(&'a self, base: &'a Stored, via: Via) -> Commit<'a> {
@@ -410,8 +436,10 @@ impl<M> Session<M> {
         }
     }
 
-    /// What was written is what this request goes on from, unless it has something newer.
+    /// What was written is what this request goes on from, unless it has something newer, or must
+    /// not go on from what others wrote.
     fn adopt(&self, name: &str, written: Stored, was_staged: bool) {
+        let is_strict = self.visit.rule.route().is_strict;
         let mut state = self.visit.lock();
         if was_staged {
             state.delta.forget(name);
@@ -421,6 +449,7 @@ impl<M> Session<M> {
             && stored.version < written.version
             // What a login made of it since is not for who came before.
             && stored.record.head.generation == written.record.head.generation
+            && (!is_strict || written.record.head.trail.follows(&stored.record.head.trail))
         {
             if stored.record.head.digest != written.record.head.digest {
                 // Somebody else has rotated: this request did not come with the new secret.

@@ -10,9 +10,11 @@
 
 mod basics;
 mod cancel;
+mod exact;
 mod fixture;
 mod login;
 mod logout;
 mod outage;
 mod parallel;
+mod routes;
 mod spy;

@@ -72,6 +72,12 @@ impl Trail {
         self.0.contains(&nonce)
     }
 
+    /// Whether this is what one commit makes of the other.
+    pub(super) fn follows(&self, other: &Self) -> bool {
+        let [_, before, ..] = self.0;
+        before == other.newest()
+    }
+
     pub(super) fn push(&mut self, nonce: u64) {
         self.0.rotate_right(1);
         let [newest, ..] = &mut self.0;
