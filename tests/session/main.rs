@@ -12,6 +12,7 @@ mod basics;
 mod cancel;
 mod exact;
 mod fixture;
+mod limits;
 mod login;
 mod logout;
 mod outage;

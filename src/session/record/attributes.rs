@@ -81,10 +81,6 @@ impl Attributes {
         self.sorted.iter().map(|(name, value)| (&**name, value))
     }
 
-    pub(in crate::session) fn len(&self) -> usize {
-        self.sorted.len()
-    }
-
     pub(in crate::session) fn set(&mut self, name: &str, value: Value) {
         match self.find(name) {
             Ok(at) => {
@@ -122,7 +118,7 @@ impl Attributes {
         }
     }
 
-    pub(in crate::session) fn encoded_len(&self) -> usize {
+    pub(super) fn encoded_len(&self) -> usize {
         let each = self.iter().map(|(name, value)| encoded_len(name, value));
         2 + each.sum::<usize>()
     }
@@ -154,7 +150,7 @@ impl Attributes {
 }
 
 /// How many bytes one attribute takes in a record.
-fn encoded_len(name: &str, value: &Value) -> usize {
+pub(in crate::session) fn encoded_len(name: &str, value: &Value) -> usize {
     SHORTEST + name.len() + value.bytes.len()
 }
 

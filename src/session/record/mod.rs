@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes};
 
-pub(super) use self::attributes::{Attributes, Codec, Value};
+pub(super) use self::attributes::{Attributes, Codec, Value, encoded_len};
 use super::token::SecretDigest;
 use crate::{backend::Version, clock::Timestamp};
 
