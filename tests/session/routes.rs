@@ -14,7 +14,7 @@ use tower_stash::{
     backend::MemoryBackend,
     policy::Routes,
     respond::{GrpcCode, Rejection},
-    session::{OnGone, Session, SessionCookie, SessionError, SessionLayer, SessionRule},
+    session::{HeaderTransport, OnGone, Session, SessionCookie, SessionError, SessionLayer, SessionRule},
 };
 
 use crate::fixture::{Bed, Browser, web};
