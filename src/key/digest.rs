@@ -26,11 +26,15 @@ impl Digester {
 
     pub(crate) fn digest(&self, parts: &KeyParts) -> Digest {
         let mut digest = [0; Digest::LEN];
-        let hash = blake3::keyed_hash(&self.key, parts.as_bytes());
-        for (to, from) in digest.iter_mut().zip(hash.as_bytes()) {
+        for (to, from) in digest.iter_mut().zip(self.hash(parts).as_bytes()) {
             *to = *from;
         }
         Digest(digest)
+    }
+
+    /// All that a digest could be; compared in constant time.
+    pub(crate) fn hash(&self, parts: &KeyParts) -> blake3::Hash {
+        blake3::keyed_hash(&self.key, parts.as_bytes())
     }
 }
 

@@ -83,6 +83,15 @@ where
         }
     }
 
+    /// The request does not run.
+    pub(super) fn answered(response: Response<B>) -> Self {
+        Self {
+            state: State::Answering {
+                response: Some(response),
+            },
+        }
+    }
+
     pub(super) fn checking(
         visit: Arc<Visit>,
         ready: S,

@@ -2,6 +2,7 @@
 
 mod answer;
 mod commit;
+mod csrf;
 mod delta;
 mod detach;
 mod error;
@@ -37,6 +38,7 @@ pub use self::extract::MissingSession;
 #[cfg(any(feature = "signed-cookies", feature = "private-cookies"))]
 pub use self::transport::KeyRing;
 pub use self::{
+    csrf::Csrf,
     detach::Detached,
     error::{SessionError, SessionErrorKind},
     flash::Flash,

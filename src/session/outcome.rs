@@ -19,6 +19,8 @@ pub(super) enum Outcome {
     /// What changed is lost, for the session ended or somebody logged in with it.
     Gone,
     Conflict,
+    /// Refused: another site's page may have made it.
+    CrossSite,
     Unauthenticated,
     LoginRefused,
     Outage,
@@ -41,6 +43,7 @@ impl Outcome {
             Self::Destroyed => "destroyed",
             Self::Gone => "gone",
             Self::Conflict => "conflict",
+            Self::CrossSite => "cross_site",
             Self::Unauthenticated => "unauthenticated",
             Self::LoginRefused => "login_refused",
             Self::Outage => "outage",

@@ -13,6 +13,17 @@ pub(super) fn unauthenticated(rule: &SessionRule) -> Rejection {
     unauthorized(rule).with_member("detail", "nobody is logged in")
 }
 
+/// Another site's page may have made the request.
+pub(super) fn cross_site(rule: &SessionRule) -> Rejection {
+    new(
+        rule,
+        StatusCode::FORBIDDEN,
+        GrpcCode::PERMISSION_DENIED,
+        "Forbidden",
+    )
+    .with_member("detail", "a page of another site made the request")
+}
+
 /// The session ended while the request was under way.
 pub(super) fn gone(rule: &SessionRule) -> Rejection {
     unauthorized(rule).with_member(

@@ -11,7 +11,10 @@ use std::{
 use http::{Request, Response, request::Parts};
 use tower_service::Service;
 
-use super::{Main, Session, future::ResponseFuture, shared::Shared, visit::Visit};
+use super::{
+    Main, Session, future::ResponseFuture, outcome::Outcome, rejection, shared::Shared,
+    visit::Visit,
+};
 use crate::{
     marks::SessionAccessed,
     respond::{ProblemDetails, Respond},
@@ -91,6 +94,11 @@ where
             return ResponseFuture::passing(self.inner.call(Request::from_parts(parts, body)));
         };
         let respond = Arc::clone(&self.respond);
+        if !visit.rule.route().admits(&parts) {
+            Outcome::CrossSite.record(&visit.rule);
+            let rejection = rejection::cross_site(&visit.rule);
+            return ResponseFuture::answered(rejection.answer(&*respond, &parts));
+        }
         if visit.rule.route().needs_user {
             let ready = self.take_ready();
             let request = Request::from_parts(parts, body);

@@ -297,8 +297,7 @@ impl<M> Session<M> {
             state.standing = Standing::Nothing;
             state.is_destroyed = true;
         }
-        state.delta = Delta::default();
-        state.identity = StagedIdentity::Same;
+        state.forget_staged();
         Ok(())
     }
 

@@ -178,10 +178,9 @@ impl Visit {
 
     async fn create(&self) -> Result<Issue, SessionError> {
         let family = self.rule.family();
+        let seed = self.lock().next_csrf_seed()?;
         let timeouts = family.timeouts(false);
         let (token, _) = create(&self.shared.store, timeouts.idle, |digest| {
-            let mut seed = [0; 16];
-            getrandom::fill(&mut seed)?;
             let mut record = new_record(digest, getrandom::u64()?, seed, family);
             record.attributes = self.read(|state| state.delta.apply(&record.attributes));
             Ok(record)
@@ -234,6 +233,7 @@ impl Visit {
 
     async fn sign_in(&self, ticket: &LoginTicket) -> Result<Issue, NotSignedIn> {
         let (base, delta) = self.read(|state| (state.standing.clone(), state.delta.clone()));
+        let csrf_seed = self.lock().next_csrf_seed()?;
         let base = match &base {
             Standing::Stored(stored, via) => Some((&**stored, *via)),
             _ => None,
@@ -244,6 +244,7 @@ impl Visit {
             base,
             delta: &delta,
             ticket,
+            csrf_seed,
         };
         let (token, _) = into.run().await?;
         Ok(Issue {

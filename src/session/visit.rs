@@ -7,6 +7,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     SessionError, SessionErrorKind, SessionRule,
+    csrf::CsrfSeed,
     delta::{Delta, Staged},
     limits, names,
     record::{Attributes, Ending, Value},
@@ -47,6 +48,8 @@ pub(super) struct State {
     pub(super) standing: Standing,
     pub(super) delta: Delta,
     pub(super) identity: StagedIdentity,
+    /// Of the session that this request begins, once somebody has asked for it.
+    next_csrf_seed: Option<CsrfSeed>,
     /// Whether this request ended the session that it came with.
     pub(super) is_destroyed: bool,
     pub(super) is_sealed: bool,
@@ -227,6 +230,28 @@ impl State {
         fits
     }
 
+    /// What the tokens of the session are made from as this request leaves it, if that is known yet.
+    pub(super) fn csrf_seed(&self) -> Option<CsrfSeed> {
+        match (self.stored(), &self.identity) {
+            (None, _) | (_, StagedIdentity::SignedIn(_)) => self.next_csrf_seed,
+            (Some(stored), _) => Some(stored.record.head.csrf_seed),
+        }
+    }
+
+    /// The same, and that of the session as this request came with it.
+    pub(super) fn csrf_seeds(&self) -> [Option<CsrfSeed>; 2] {
+        let loaded = self.stored().map(|stored| stored.record.head.csrf_seed);
+        [loaded, self.next_csrf_seed]
+    }
+
+    /// What the tokens of the session are made from that this request begins, or logs in with.
+    pub(super) fn next_csrf_seed(&mut self) -> Result<CsrfSeed, getrandom::Error> {
+        match self.next_csrf_seed {
+            Some(seed) => Ok(seed),
+            None => Ok(*self.next_csrf_seed.insert(CsrfSeed::random()?)),
+        }
+    }
+
     /// Notes what is to become of who may use the session; a login is more than the others, of
     /// which one is for a session that is there, and one for none.
     pub(super) fn stage(&mut self, identity: StagedIdentity) {
@@ -246,6 +271,13 @@ impl State {
         if !is_moot && !matches!(self.identity, StagedIdentity::SignedIn(_)) {
             self.identity = identity;
         }
+    }
+
+    /// Forgets all that is to become of the session.
+    pub(super) fn forget_staged(&mut self) {
+        self.delta = Delta::default();
+        self.identity = StagedIdentity::Same;
+        self.next_csrf_seed = None;
     }
 
     /// Whether a stored attribute is still there after the login that is to come.

@@ -10,6 +10,7 @@
 
 mod basics;
 mod cancel;
+mod csrf;
 mod exact;
 mod fixture;
 mod limits;

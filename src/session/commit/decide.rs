@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::super::{
+    csrf::CsrfSeed,
     delta::Delta,
     expiry::time_to_live,
     record::{Attributes, Content, Head, Record, Trail},
@@ -41,7 +42,7 @@ pub(in crate::session) struct SignIn {
     pub(in crate::session) user: Bytes,
     pub(in crate::session) digest: SecretDigest,
     pub(in crate::session) generation: u64,
-    pub(in crate::session) csrf_seed: [u8; 16],
+    pub(in crate::session) csrf_seed: CsrfSeed,
     /// What stays of the attributes; all of them if it does not say.
     pub(in crate::session) kept: Option<Vec<Box<str>>>,
 }
@@ -210,7 +211,7 @@ impl SignIn {
 pub(in crate::session) fn new_record(
     digest: SecretDigest,
     generation: u64,
-    csrf_seed: [u8; 16],
+    csrf_seed: CsrfSeed,
     family: &Family,
 ) -> Record {
     let timeouts = family.timeouts(false);

@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::{Buf, BufMut, Bytes};
 
 pub(super) use self::attributes::{Attributes, Codec, Value, encoded_len};
-use super::token::SecretDigest;
+use super::{csrf::CsrfSeed, token::SecretDigest};
 use crate::{backend::Version, clock::Timestamp};
 
 /// A session as it is stored.
@@ -51,7 +51,7 @@ pub(super) struct Head {
     /// How long the secret before is good; zero if it ended with its replacement.
     pub(super) previous_until: Timestamp,
     /// What tokens against forged requests are made from.
-    pub(super) csrf_seed: [u8; 16],
+    pub(super) csrf_seed: CsrfSeed,
     pub(super) trail: Trail,
 }
 
@@ -165,7 +165,7 @@ impl Record {
         stored.put_slice(head.digest.as_bytes());
         stored.put_slice(head.previous.as_bytes());
         stored.put_u64(head.previous_until.as_micros());
-        stored.put_slice(&head.csrf_seed);
+        stored.put_slice(head.csrf_seed.as_bytes());
         for nonce in head.trail.0 {
             stored.put_u64(nonce);
         }
@@ -200,7 +200,7 @@ impl Record {
             digest: SecretDigest::from_bytes(array(stored)?),
             previous: SecretDigest::from_bytes(array(stored)?),
             previous_until: Timestamp::from_micros(stored.try_get_u64().ok()?),
-            csrf_seed: array(stored)?,
+            csrf_seed: CsrfSeed::from_bytes(array(stored)?),
             trail: {
                 let mut trail = [0; Trail::LEN];
                 for nonce in &mut trail {

@@ -13,6 +13,7 @@ pub use self::{
     family::OnReuse,
     route::{OnGone, OnOutage},
 };
+use super::csrf::Csrf;
 use super::transport::{HeaderTransport, SessionCookie, Transport};
 use crate::{error::ConfigError, policy::Policy, rule_name::check_name};
 
@@ -198,6 +199,19 @@ impl SessionRule {
     #[must_use]
     pub fn without_cookie(self) -> Self {
         self.with_route(|route| route.sends_cookie = false)
+    }
+
+    /// Requests that may be another site's doing get 403 (gRPC: `PERMISSION_DENIED`) and do not run;
+    /// by default the cookie's `SameSite` alone keeps them off.
+    #[must_use]
+    pub fn with_csrf(self, csrf: Csrf) -> Self {
+        self.with_route(|route| route.csrf = Some(csrf))
+    }
+
+    /// Takes [`with_csrf`](Self::with_csrf) back; for routes that other sites are to call.
+    #[must_use]
+    pub fn without_csrf(self) -> Self {
+        self.with_route(|route| route.csrf = None)
     }
 
     /// The rule's name.

@@ -2,7 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use http::response;
+use http::{request, response};
+
+use super::super::csrf::Csrf;
 
 /// The part of a rule that may differ between routes.
 #[derive(Clone)]
@@ -18,6 +20,7 @@ pub(in crate::session) struct Route {
     pub(in crate::session) sends_cookie: bool,
     pub(in crate::session) on_gone: OnGone,
     pub(in crate::session) on_outage: OnOutage,
+    pub(in crate::session) csrf: Option<Csrf>,
     pub(in crate::session) save_if: Option<Arc<SaveIf>>,
 }
 
@@ -47,6 +50,13 @@ pub enum OnOutage {
     Keep,
 }
 
+impl Route {
+    /// Whether a request may be what its user wanted.
+    pub(in crate::session) fn admits(&self, request: &request::Parts) -> bool {
+        self.csrf.as_ref().is_none_or(|csrf| csrf.admits(request))
+    }
+}
+
 impl Default for Route {
     fn default() -> Self {
         Self {
@@ -57,6 +67,7 @@ impl Default for Route {
             sends_cookie: true,
             on_gone: OnGone::default(),
             on_outage: OnOutage::default(),
+            csrf: None,
             save_if: None,
         }
     }
@@ -72,6 +83,7 @@ impl fmt::Debug for Route {
             .field("sends_cookie", &self.sends_cookie)
             .field("on_gone", &self.on_gone)
             .field("on_outage", &self.on_outage)
+            .field("csrf", &self.csrf)
             .field("save_if", &self.save_if.is_some())
             .finish()
     }

@@ -10,6 +10,7 @@ use super::{
         commit::{
             Change, Commit, Identity, Mode, NotCommitted, Refusal, SignIn, create, new_record,
         },
+        csrf::CsrfSeed,
         delta::Delta,
         names::LABEL,
         record::{Codec, Ending, Value},
@@ -56,6 +57,7 @@ pub(in crate::session) struct SignInto<'a> {
     pub(in crate::session) base: Option<(&'a Stored, Via)>,
     pub(in crate::session) delta: &'a Delta,
     pub(in crate::session) ticket: &'a LoginTicket,
+    pub(in crate::session) csrf_seed: CsrfSeed,
 }
 
 impl SignInto<'_> {
@@ -94,8 +96,8 @@ impl SignInto<'_> {
 
     /// Stores a session that is nobody's, for as long as a login takes.
     async fn create(&self) -> Result<Stored, SessionError> {
-        let seed = random_seed()?;
-        // Whoever it is bound to gets another secret.
+        // Whoever it is bound to gets another secret, and a seed.
+        let seed = CsrfSeed::random()?;
         let (_, created) = create(&self.shared.store, UNBOUND, |digest| {
             Ok(new_record(digest, getrandom::u64()?, seed, self.family))
         })
@@ -156,7 +158,7 @@ impl SignInto<'_> {
                 user: Bytes::copy_from_slice(self.ticket.user().as_bytes()),
                 digest: token.secret.digest(),
                 generation: getrandom::u64()?,
-                csrf_seed: random_seed()?,
+                csrf_seed: self.csrf_seed,
                 kept: self.ticket.kept.clone(),
             }),
         };
@@ -194,12 +196,6 @@ impl SignInto<'_> {
         }
         delta
     }
-}
-
-fn random_seed() -> Result<[u8; 16], getrandom::Error> {
-    let mut seed = [0; 16];
-    getrandom::fill(&mut seed)?;
-    Ok(seed)
 }
 
 /// How long a session waits for the login that it was made for.
