@@ -11,6 +11,7 @@
 //! Numbers are big-endian. A tombstone (`x`) says that the session under this key has ended.
 
 mod attributes;
+mod same_json;
 
 use std::{sync::Arc, time::Duration};
 
