@@ -79,7 +79,7 @@ impl Commit<'_> {
             let Some(record) = next_record(&current, base, &change, nonce, self.family, now) else {
                 return Err(NotCommitted::Refused(Refusal::Gone));
             };
-            limits::check_attributes(&record.attributes)?;
+            limits::check_record(&record)?;
             let write = Write {
                 store: self.store,
                 handle: self.base.handle,
@@ -142,7 +142,7 @@ pub(super) async fn create(
         let mut record = record(token.secret.digest())?;
         record.head.trail.push(getrandom::u64()?);
         record.head.ttl = ttl;
-        limits::check_attributes(&record.attributes)?;
+        limits::check_record(&record)?;
         let put = store.put(&token.handle, record.encode(), ttl, Precondition::Absent);
         match put.await {
             Ok((Put::Stored(version), asked)) => {

@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes};
 
-pub(super) use self::attributes::{Attributes, Codec, Value, encoded_len};
+pub(super) use self::attributes::{Attributes, Codec, Value};
 use super::{csrf::CsrfSeed, token::SecretDigest};
 use crate::{backend::Version, clock::Timestamp};
 
