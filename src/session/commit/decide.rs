@@ -8,6 +8,7 @@ use super::super::{
     csrf::CsrfSeed,
     delta::Delta,
     expiry::time_to_live,
+    names::is_reserved,
     record::{Attributes, Content, Head, Record, Trail},
     rule::Family,
     store::{Stored, Via},
@@ -201,7 +202,8 @@ impl SignIn {
         record.head.life = family.timeouts(true).absolute;
         record.user = Some(self.user.clone());
         if let Some(kept) = &self.kept {
-            let is_kept = |name: &str| kept.iter().any(|kept| &**kept == name);
+            // What is this crate's own stays as well: messages for the next page.
+            let is_kept = |name: &str| is_reserved(name) || kept.iter().any(|kept| &**kept == name);
             record.attributes.retain(is_kept);
         }
     }
@@ -239,3 +241,6 @@ const OVERLAP: Duration = Duration::from_secs(30);
 
 /// How long it is good at most: an answer that never came leaves a client without the new one.
 const LONGEST_OVERLAP: Duration = Duration::from_secs(10 * 60);
+
+#[cfg(test)]
+mod tests;
