@@ -245,3 +245,6 @@ const NEW_SECRET_USED: u16 = 1;
 
 /// Kind, format, and what has the same size in all records.
 const HEAD_LEN: usize = 196;
+
+#[cfg(test)]
+mod tests;
