@@ -63,3 +63,112 @@ pub(super) fn gain(head: &Head, version: Version, ttl: Duration, now: Timestamp)
 fn whole_millis(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{
+        super::{csrf::CsrfSeed, record::Trail, token::SecretDigest},
+        *,
+    };
+
+    fn head(born: Option<Timestamp>, life: Duration, ttl: Duration) -> Head {
+        Head {
+            is_new_secret_used: false,
+            ttl,
+            born,
+            life,
+            generation: 1,
+            rotated: Timestamp::default(),
+            digest: SecretDigest::NONE,
+            previous: SecretDigest::NONE,
+            previous_until: Timestamp::default(),
+            csrf_seed: CsrfSeed::from_bytes([0; 16]),
+            trail: Trail::default(),
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::default() + SECOND * u32::try_from(seconds).unwrap()
+    }
+
+    fn version(at: Timestamp) -> Version {
+        Version::from_u64(at.as_micros())
+    }
+
+    #[test]
+    fn a_record_lives_for_the_idle_time_or_until_its_deadline() {
+        let head = head(Some(at(100)), 50 * SECOND, SECOND);
+        let left = |idle, now| time_to_live(&head, version(at(140)), idle * SECOND, now);
+        assert_eq!(left(20, at(120)), Some(20 * SECOND));
+        assert_eq!(left(20, at(130)), Some(20 * SECOND));
+        assert_eq!(left(20, at(131)), Some(19 * SECOND));
+        assert_eq!(left(20, at(149)), Some(SECOND));
+        assert_eq!(left(20, at(150)), None);
+        assert_eq!(left(20, at(151)), None);
+        let less_than_a_millisecond = at(150) - Duration::from_micros(999);
+        assert_eq!(left(20, less_than_a_millisecond), None);
+    }
+
+    #[test]
+    fn who_is_not_born_yet_is_born_with_its_record() {
+        let head = head(None, 50 * SECOND, SECOND);
+        assert_eq!(head.born(version(at(100))), at(100));
+        assert_eq!(head.deadline(version(at(100))), at(150));
+        let left = time_to_live(&head, version(at(100)), 60 * SECOND, at(110));
+        assert_eq!(left, Some(40 * SECOND));
+    }
+
+    #[test]
+    fn a_slide_gains_what_the_end_moves() {
+        let head = head(Some(at(0)), 1_000 * SECOND, 20 * SECOND);
+        let gain = |ttl, now| gain(&head, version(at(100)), ttl * SECOND, now);
+        assert_eq!(gain(20, at(100)), Duration::ZERO);
+        assert_eq!(gain(20, at(107)), 7 * SECOND);
+        assert_eq!(gain(5, at(107)), Duration::ZERO, "it would end earlier");
+    }
+
+    #[test]
+    fn what_a_record_has_left_tells_the_time() {
+        let read = |left: u64| read_at(version(at(100)), 20 * SECOND, Duration::from_millis(left));
+        assert_eq!(read(20_000), at(100));
+        assert_eq!(read(12_500), at(107) + Duration::from_millis(500));
+        assert_eq!(read(20_001), at(100), "rounded up by the backend");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_servers_clock_goes_on_from_when_it_was_asked() {
+        let asked = monotonic_now();
+        tokio::time::advance(3 * SECOND).await;
+        let clock = ServerClock::new(at(100), asked);
+        assert_eq!(clock.now(), at(103), "the answer took three seconds");
+        tokio::time::advance(SECOND).await;
+        assert_eq!(clock.now(), at(104));
+    }
+
+    proptest! {
+        #[test]
+        fn no_record_outlives_its_session(
+            born in 0..1_000_000_u64,
+            life in 0..1_000_000_u64,
+            idle in 1_000..1_000_000_u64,
+            since in 0..2_000_000_u64,
+        ) {
+            let born = Timestamp::from_micros(born);
+            let head = head(Some(born), Duration::from_micros(life), SECOND);
+            let idle = Duration::from_micros(idle);
+            let now = born + Duration::from_micros(since);
+            let ttl = time_to_live(&head, version(now), idle, now);
+            let left = life.saturating_sub(since);
+            prop_assert_eq!(ttl.is_none(), left < 1_000);
+            let ttl = ttl.unwrap_or_default();
+            prop_assert!(ttl <= idle && ttl <= Duration::from_micros(left));
+            prop_assert_eq!(ttl.subsec_nanos() % 1_000_000, 0, "whole milliseconds");
+            let most = idle.min(Duration::from_micros(left));
+            prop_assert!(most < ttl + Duration::from_millis(1));
+        }
+    }
+}

@@ -199,3 +199,202 @@ pub(super) const LATE: Duration = Duration::from_secs(60);
 
 /// How often a write is sent whose answer does not come.
 pub(super) const MAX_TRIES: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{SessionRule, commit::new_record, csrf::CsrfSeed, token::Secret},
+        *,
+    };
+    use crate::clock::Timestamp;
+
+    /// What a token is told.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Told {
+        Live,
+        Grace,
+        Gone,
+        Reused,
+        Nothing,
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_micros(1_767_225_600_000_000) + Duration::from_secs(seconds)
+    }
+
+    /// A session, and what its tokens are told at a certain second; it began at 0 and lives for a day.
+    struct Bench {
+        record: Record,
+        handle: Handle,
+        current: Secret,
+        previous: Secret,
+        stranger: Secret,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let rule = SessionRule::new("web").unwrap();
+            let current = Secret::random().unwrap();
+            let seed = CsrfSeed::random().unwrap();
+            let mut record = new_record(current.digest(), 1, seed, rule.family());
+            record.head.born = Some(at(0));
+            Self {
+                record,
+                handle: Handle::random().unwrap(),
+                current,
+                previous: Secret::random().unwrap(),
+                stranger: Secret::random().unwrap(),
+            }
+        }
+
+        /// A rotation at second 1000, before which the other secret was the session's.
+        fn rotated(is_used: bool, previous_until: u64) -> Self {
+            let mut bench = Self::new();
+            let head = &mut bench.record.head;
+            head.previous = bench.previous.digest();
+            head.rotated = at(1_000);
+            head.previous_until = at(previous_until);
+            head.is_new_secret_used = is_used;
+            bench
+        }
+
+        /// A login or a renewal at second 1000.
+        fn renewed() -> Self {
+            let mut bench = Self::rotated(false, 0);
+            bench.record.head.previous_until = Timestamp::default();
+            bench
+        }
+
+        /// What the current secret, the one before and another one are told.
+        fn told(&self, seconds: u64) -> [Told; 3] {
+            [self.current, self.previous, self.stranger].map(|secret| {
+                let stored = Stored {
+                    handle: self.handle,
+                    record: Arc::new(self.record.clone()),
+                    version: Version::from_u64(at(1_000).as_micros()),
+                    clock: ServerClock::new(at(seconds), monotonic_now()),
+                };
+                let token = Token {
+                    handle: self.handle,
+                    secret,
+                };
+                match stored.known_by(&token) {
+                    Found::Session(_, Via::Current) => Told::Live,
+                    Found::Session(_, Via::Previous) => Told::Grace,
+                    Found::Gone => Told::Gone,
+                    Found::Reused => Told::Reused,
+                    Found::Nothing => Told::Nothing,
+                }
+            })
+        }
+    }
+
+    use Told::{Gone, Grace, Live, Nothing, Reused};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_never_had_another_secret_is_nothing_to_others() {
+        let new = Bench::new();
+        for seconds in [0, 30, 86_399] {
+            assert_eq!(new.told(seconds), [Live, Nothing, Nothing], "{seconds}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_its_deadline_a_session_is_nothing_to_all() {
+        for bench in [Bench::new(), Bench::rotated(true, 86_390), Bench::renewed()] {
+            assert_eq!(bench.told(86_399)[0], Live);
+            for seconds in [86_400, 86_401] {
+                assert_eq!(bench.told(seconds), [Nothing; 3]);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_of_a_session_that_is_not_born_yet_follows_from_its_record() {
+        let mut bench = Bench::new();
+        bench.record.head.born = None;
+        assert_eq!(bench.told(87_399)[0], Live);
+        assert_eq!(bench.told(87_400)[0], Nothing);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_rotation_the_secret_before_is_good_for_its_time_then_late_then_reused() {
+        let rotated = Bench::rotated(true, 1_030);
+        for (seconds, previous, stranger) in [
+            (1_000, Grace, Gone),
+            (1_029, Grace, Gone),
+            (1_030, Gone, Gone),
+            (1_089, Gone, Gone),
+            (1_090, Reused, Nothing),
+            (9_000, Reused, Nothing),
+        ] {
+            assert_eq!(
+                rotated.told(seconds),
+                [Live, previous, stranger],
+                "{seconds}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_secret_whose_successor_was_never_used_is_a_lost_answer_and_no_theft() {
+        let rotated = Bench::rotated(false, 1_600);
+        for (seconds, previous) in [
+            (1_599, Grace),
+            (1_600, Gone),
+            (1_659, Gone),
+            (1_660, Nothing),
+        ] {
+            assert_eq!(rotated.told(seconds)[1], previous, "{seconds}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_login_the_secret_before_is_dead_at_once_and_late_for_a_minute() {
+        let renewed = Bench::renewed();
+        for (seconds, others) in [(1_000, Gone), (1_059, Gone), (1_060, Nothing)] {
+            assert_eq!(renewed.told(seconds), [Live, others, others], "{seconds}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_goes_on_while_the_answer_is_under_way() {
+        let rotated = Bench::rotated(true, 1_030);
+        let asked = monotonic_now();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let stored = Stored {
+            handle: rotated.handle,
+            record: Arc::new(rotated.record.clone()),
+            version: Version::from_u64(at(1_000).as_micros()),
+            clock: ServerClock::new(at(1_026), asked),
+        };
+        let token = Token {
+            handle: rotated.handle,
+            secret: rotated.previous,
+        };
+        assert!(matches!(stored.known_by(&token), Found::Gone));
+    }
+
+    #[test]
+    fn a_session_that_this_version_cannot_read_is_an_error() {
+        let entry =
+            |bytes: &'static [u8]| Entry::new(Bytes::from_static(bytes), Version::from_u64(1));
+        for bytes in [&b"s\x02later"[..], b"s\x01short", b""] {
+            let error = Reading::new(entry(bytes), monotonic_now()).err().unwrap();
+            assert_eq!(error.kind(), SessionErrorKind::Unreadable);
+        }
+        let ended = Reading::new(entry(b"x\x01\x01"), monotonic_now()).unwrap();
+        assert_eq!(ended.content, Content::Ended);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_record_has_left_tells_the_time() {
+        let bench = Bench::new();
+        let version = Version::from_u64(at(1_000).as_micros());
+        let ttl = bench.record.head.ttl;
+        let entry = Entry::new(bench.record.encode(), version);
+        let entry = entry.with_expires_in(ttl.checked_sub(Duration::from_secs(7)).unwrap());
+        let reading = Reading::new(entry, monotonic_now()).unwrap();
+        assert_eq!(reading.clock.now(), at(1_007));
+    }
+}

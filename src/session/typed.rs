@@ -101,3 +101,81 @@ fn fields<T: Serialize>(value: &T) -> Result<Map<String, Json>, SessionError> {
         Err(error) => Err(SessionError::json(&error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::{super::record::Value, *};
+
+    #[derive(Debug, PartialEq, Deserialize, Serialize)]
+    struct Shop {
+        cart: Vec<u64>,
+        currency: Option<String>,
+    }
+
+    fn attributes(values: &[(&str, Json)]) -> Attributes {
+        let mut attributes = Attributes::default();
+        for (name, value) in values {
+            attributes.set(name, json::write(value).unwrap());
+        }
+        attributes
+    }
+
+    fn kind<T>(result: Result<T, SessionError>) -> Option<SessionErrorKind> {
+        result.err().map(|error| error.kind())
+    }
+
+    #[test]
+    fn each_field_is_the_attribute_of_its_name() {
+        let attributes = attributes(&[("cart", 4711.into()), ("cart", vec![1, 2].into())]);
+        let shop: Shop = read(&attributes).unwrap();
+        assert_eq!(
+            shop,
+            Shop {
+                cart: vec![1, 2],
+                currency: None
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_no_field_does_not_matter() {
+        let mut attributes = attributes(&[
+            ("cart", vec![1].into()),
+            ("other", "text".into()),
+            ("~label", "Firefox".into()),
+        ]);
+        let raw = Value {
+            codec: Codec::Raw,
+            bytes: vec![0xff].into(),
+        };
+        attributes.set("raw", raw);
+        assert_eq!(read::<Shop>(&attributes).unwrap().cart, [1]);
+        let all: Map<String, Json> = read(&attributes).unwrap();
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["cart", "other"]);
+    }
+
+    #[test]
+    fn a_field_that_is_missing_or_of_another_type_is_an_error() {
+        assert_eq!(
+            kind(read::<Shop>(&Attributes::default())),
+            Some(SessionErrorKind::Json)
+        );
+        let text = attributes(&[("cart", "text".into())]);
+        assert_eq!(kind(read::<Shop>(&text)), Some(SessionErrorKind::Json));
+    }
+
+    #[test]
+    fn only_what_has_named_fields_can_be_a_session() {
+        let shop = Shop {
+            cart: vec![],
+            currency: None,
+        };
+        let names: Vec<_> = fields(&shop).unwrap().keys().cloned().collect();
+        assert_eq!(names, ["cart", "currency"]);
+        assert_eq!(kind(fields(&[1, 2])), Some(SessionErrorKind::Json));
+        assert_eq!(kind(fields(&"text")), Some(SessionErrorKind::Json));
+        assert_eq!(kind(fields(&u128::MAX)), Some(SessionErrorKind::Json));
+    }
+}
