@@ -206,8 +206,8 @@ mod tests {
         delta.set("a", json("1"));
         delta.forget("a");
         assert!(
-            matches!(delta.of("a"), Staged::Removed),
-            "it was cleared before"
+            matches!(delta.of("a"), Staged::Unchanged),
+            "what was written at once is not cleared"
         );
     }
 

@@ -14,7 +14,9 @@ use tower_stash::{
     backend::MemoryBackend,
     policy::Routes,
     respond::{GrpcCode, Rejection},
-    session::{HeaderTransport, OnGone, Session, SessionCookie, SessionError, SessionLayer, SessionRule},
+    session::{
+        HeaderTransport, OnGone, Session, SessionCookie, SessionError, SessionLayer, SessionRule,
+    },
 };
 
 use crate::fixture::{Bed, Browser, web};

@@ -113,7 +113,7 @@ impl Attributes {
         }
     }
 
-    pub(super) fn encoded_len(&self) -> usize {
+    pub(in crate::session) fn encoded_len(&self) -> usize {
         let each = self.iter().map(|(name, value)| encoded_len(name, value));
         2 + each.sum::<usize>()
     }
