@@ -11,6 +11,8 @@
 //! Numbers are big-endian. A tombstone (`x`) says that the session under this key has ended.
 
 mod attributes;
+#[cfg(feature = "testing")]
+mod doorway;
 mod same_json;
 
 use std::{sync::Arc, time::Duration};
