@@ -125,6 +125,8 @@ mod tests {
     enum Step {
         Set(String, Value),
         Remove(String),
+        /// It is written at once, so what is stored is meant.
+        AtOnce(String),
         Clear,
     }
 
@@ -145,7 +147,8 @@ mod tests {
         prop_oneof![
             5 => (any_name(), any_value()).prop_map(|(name, value)| Step::Set(name, value)),
             3 => any_name().prop_map(Step::Remove),
-            1 => Just(Step::Clear),
+            2 => any_name().prop_map(Step::AtOnce),
+            2 => Just(Step::Clear),
         ]
     }
 
@@ -169,6 +172,7 @@ mod tests {
             match step {
                 Step::Set(name, value) => delta.set(name, value.clone()),
                 Step::Remove(name) => delta.remove(name),
+                Step::AtOnce(name) => delta.forget(name),
                 Step::Clear => delta.clear(),
             }
         }
@@ -182,6 +186,10 @@ mod tests {
             match step {
                 Step::Set(name, value) => attributes.set(name, value.clone()),
                 Step::Remove(name) => attributes.remove(name),
+                Step::AtOnce(name) => match to.get(name) {
+                    Some(value) => attributes.set(name, value.clone()),
+                    None => attributes.remove(name),
+                },
                 Step::Clear => attributes.retain(|name| name == "~own"),
             }
         }
@@ -207,7 +215,7 @@ mod tests {
         delta.forget("a");
         assert!(
             matches!(delta.of("a"), Staged::Unchanged),
-            "what was written at once is not cleared"
+            "it was written at once, after the clear"
         );
     }
 
