@@ -1,4 +1,4 @@
-//! The smallest service with a shared rate limit.
+//! The smallest service with shared sessions and a shared rate limit.
 //!
 //! ```sh
 //! cargo run --example quickstart --features full
@@ -7,14 +7,28 @@
 
 use std::{env, error::Error, net::SocketAddr, time::Duration};
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Form, Json, RequestExt as _, Router,
+    extract::{FromRequest, Request, State},
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal};
 use tower_stash::{
     backend::{AnyBackend, MemoryBackend, RedisBackend},
     policy::{KeyExtractor as _, Routes, peer_ip},
     rate_limit::{Quota, RateLimitLayer, RateLimitRule},
+    session::{Session, SessionError, SessionLayer, SessionRule, Sessions},
 };
+
+#[derive(Clone)]
+struct App {
+    sessions: Sessions,
+    redis: Option<RedisBackend>,
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -33,12 +47,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
         peer_ip().or_reject(),
         [("burst", five_in_ten_seconds)],
     )?;
-    let limits = RateLimitLayer::new(backend, Routes::new().get("/limited", per_client))?;
+    let limited = Routes::new().get("/limited", per_client);
+    let limits = RateLimitLayer::new(backend.clone(), limited)?;
+
+    let sessions =
+        SessionLayer::new(backend.clone(), SessionRule::new("web")?)?.with_users(backend)?;
+    let state = App {
+        sessions: sessions.handle(),
+        redis: redis.clone(),
+    };
 
     let app = Router::new()
         .route("/limited", get(async || "You are within your limit.\n"))
+        .route("/login", post(log_in))
+        .route("/me", get(me))
+        .route("/logout", post(log_out))
+        .route("/logout-everywhere", post(log_out_everywhere))
         .route("/health", get(health))
-        .with_state(redis.clone())
+        .with_state(state)
+        .layer(sessions)
         .layer(limits);
 
     let port = env::var("PORT").map_or(Ok(3000), |port| port.parse::<u16>())?;
@@ -55,9 +82,72 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Whoever says who they are is believed. A real service checks a password once it has the ticket.
+async fn log_in(
+    State(app): State<App>,
+    session: Session,
+    login: Login,
+) -> Result<Json<Value>, SessionError> {
+    let ticket = app.sessions.begin_login(&login.user).await?;
+    session.login(ticket).await?;
+    Ok(Json(json!({ "user": login.user })))
+}
+
+async fn me(session: Session) -> Result<Response, SessionError> {
+    Ok(match session.user().await? {
+        Some(user) => Json(json!({ "user": user })).into_response(),
+        None => StatusCode::UNAUTHORIZED.into_response(),
+    })
+}
+
+async fn log_out(session: Session) -> Result<StatusCode, SessionError> {
+    session.destroy().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends all sessions of the user, on all devices, and says how many there were.
+async fn log_out_everywhere(
+    State(app): State<App>,
+    session: Session,
+) -> Result<Response, SessionError> {
+    let Some(user) = session.user().await? else {
+        return Ok(StatusCode::UNAUTHORIZED.into_response());
+    };
+    let ended = app.sessions.destroy_all(user).await?;
+    session.destroy().await?; // which takes the cookie as well
+    Ok(Json(json!({ "ended": ended })).into_response())
+}
+
+/// Who wants to log in, in JSON or from a form.
+#[derive(Deserialize)]
+struct Login {
+    user: String,
+}
+
+impl<S: Sync> FromRequest<S> for Login {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
+        let content_type = request.headers().get(CONTENT_TYPE);
+        let is_json =
+            content_type.is_some_and(|text| text.as_bytes().starts_with(b"application/json"));
+        let login = if is_json {
+            let json = request.extract::<Json<Self>, _>().await;
+            json.map_err(IntoResponse::into_response)?.0
+        } else {
+            let form = request.extract::<Form<Self>, _>().await;
+            form.map_err(IntoResponse::into_response)?.0
+        };
+        match login.user.len() {
+            1..=256 => Ok(login),
+            _ => Err(StatusCode::UNPROCESSABLE_ENTITY.into_response()),
+        }
+    }
+}
+
 /// Says which backend it is, and whether it answers.
-async fn health(State(redis): State<Option<RedisBackend>>) -> (StatusCode, Json<Value>) {
-    let Some(redis) = redis else {
+async fn health(State(app): State<App>) -> (StatusCode, Json<Value>) {
+    let Some(redis) = app.redis else {
         return (
             StatusCode::OK,
             Json(json!({ "backend": "memory", "answers": true })),
@@ -84,15 +174,24 @@ async fn ctrl_c() {
 
 fn tell_what_to_try(address: SocketAddr, on_redis: bool) {
     let backend = if on_redis {
-        "Redis: start another one with the same REDIS_URL and another PORT, and they share one limit"
+        "Redis: start another one with the same REDIS_URL and another PORT, and they share sessions and limits"
     } else {
         "memory"
     };
     println!("Listening on http://{address}, counting in {backend}. Try:\n");
     println!("  curl -i http://{address}/limited     # 5 in 10 seconds; the sixth gets 429");
     println!(
-        "  for i in 1 2 3 4 5 6; do curl -s -o /dev/null -w '%{{http_code}}\\n' http://{address}/limited; done"
+        "  for i in 1 2 3 4 5 6; do curl -s -o /dev/null -w '%{{http_code}}\\n' http://{address}/limited; done\n"
+    );
+    println!("  curl -i -b jar -c jar -d user=ada http://{address}/login");
+    println!("  curl -i -b jar -c jar http://{address}/me                           # ada");
+    println!("  curl -i -b jar -c jar -X POST http://{address}/logout               # then 401");
+    println!(
+        "  curl -i -b jar -c jar -X POST http://{address}/logout-everywhere    # on all devices\n"
     );
     println!("  curl -i http://{address}/health\n");
+    println!(
+        "The cookie is Secure. To 127.0.0.1 curl, Chrome and Firefox send it without TLS too, Safari does not."
+    );
     println!("Ctrl-C stops it.");
 }

@@ -7,8 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Empty};
+use http::{
+    Request, Response, StatusCode,
+    header::{CONTENT_TYPE, COOKIE, SET_COOKIE, VARY},
+    request::Builder,
+};
+use http_body_util::{BodyExt as _, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use libtest_mimic::Trial;
 
@@ -20,6 +24,9 @@ use crate::{
 pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
     trials!(bed, "quickstart":
         Standalone::two_processes_on_one_redis_share_one_limit
+        Standalone::two_processes_on_one_redis_share_sessions
+        Standalone::a_logout_everywhere_at_one_process_ends_the_sessions_of_the_other
+        Standalone::a_login_says_who_in_json_or_in_a_form
         Standalone::health_tells_an_outage_and_its_end
         Standalone::without_redis_it_counts_in_memory_and_stops_on_ctrl_c
     )
@@ -59,8 +66,12 @@ impl Quickstart {
     }
 
     async fn get(&self, path: &str) -> Result<Response<Bytes>> {
-        let request =
-            Request::get(format!("http://{}{path}", self.address)).body(Empty::<Bytes>::new())?;
+        self.send(Request::get(path), "").await
+    }
+
+    async fn send(&self, request: Builder, body: &'static str) -> Result<Response<Bytes>> {
+        let mut request = request.body(Full::new(Bytes::from_static(body.as_bytes())))?;
+        *request.uri_mut() = format!("http://{}{}", self.address, request.uri()).parse()?;
         let response = Client::builder(TokioExecutor::new())
             .build_http()
             .request(request)
@@ -70,6 +81,48 @@ impl Quickstart {
             parts,
             body.collect().await?.to_bytes(),
         ))
+    }
+}
+
+/// A browser that keeps the session's cookie and nothing else.
+#[derive(Default)]
+struct Browser {
+    cookie: Option<String>,
+}
+
+impl Browser {
+    async fn get(&mut self, at: &Quickstart, path: &str) -> Result<Response<Bytes>> {
+        self.send(at, Request::get(path), "").await
+    }
+
+    async fn post(&mut self, at: &Quickstart, path: &str) -> Result<Response<Bytes>> {
+        self.send(at, Request::post(path), "").await
+    }
+
+    async fn log_in(&mut self, at: &Quickstart) -> Result<()> {
+        let form =
+            Request::post("/login").header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let response = self.send(at, form, "user=ada").await?;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.body(), r#"{"user":"ada"}"#);
+        Ok(())
+    }
+
+    async fn send(
+        &mut self,
+        at: &Quickstart,
+        mut request: Builder,
+        body: &'static str,
+    ) -> Result<Response<Bytes>> {
+        if let Some(cookie) = &self.cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        let response = at.send(request, body).await?;
+        if let Some(set) = response.headers().get(SET_COOKIE) {
+            let (pair, attributes) = set.to_str()?.split_once(';').ok_or("no attributes")?;
+            self.cookie = (!attributes.contains("Max-Age=0")).then(|| pair.to_owned());
+        }
+        Ok(response)
     }
 }
 
@@ -125,6 +178,89 @@ async fn two_processes_on_one_redis_share_one_limit(_: &Servers) -> Result<()> {
     Ok(())
 }
 
+async fn two_processes_on_one_redis_share_sessions(_: &Servers) -> Result<()> {
+    let redis = Server::start().await?;
+    let one = Quickstart::start(Some(&redis))?;
+    let other = Quickstart::start(Some(&redis))?;
+    let mut browser = Browser::default();
+    assert_eq!(
+        browser.get(&one, "/me").await?.status(),
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(browser.cookie, None);
+
+    browser.log_in(&one).await?;
+    let mut copy = Browser {
+        cookie: browser.cookie.clone(),
+    };
+    let me = browser.get(&other, "/me").await?;
+    assert_eq!(me.status(), StatusCode::OK);
+    assert_eq!(me.body(), r#"{"user":"ada"}"#);
+    assert_eq!(me.headers()[VARY], "cookie");
+    assert_eq!(me.headers().get(SET_COOKIE), None);
+
+    let out = browser.post(&other, "/logout").await?;
+    assert_eq!(out.status(), StatusCode::NO_CONTENT);
+    assert_eq!(browser.cookie, None);
+    for quickstart in [&one, &other] {
+        let me = copy.get(quickstart, "/me").await?;
+        assert_eq!(me.status(), StatusCode::UNAUTHORIZED);
+    }
+    Ok(())
+}
+
+async fn a_logout_everywhere_at_one_process_ends_the_sessions_of_the_other(
+    _: &Servers,
+) -> Result<()> {
+    let redis = Server::start().await?;
+    let one = Quickstart::start(Some(&redis))?;
+    let other = Quickstart::start(Some(&redis))?;
+    let (mut laptop, mut phone) = (Browser::default(), Browser::default());
+    laptop.log_in(&one).await?;
+    phone.log_in(&other).await?;
+
+    let out = laptop.post(&one, "/logout-everywhere").await?;
+    assert_eq!(out.status(), StatusCode::OK);
+    assert_eq!(out.body(), r#"{"ended":2}"#);
+    assert_eq!(laptop.cookie, None);
+    assert_eq!(
+        phone.get(&other, "/me").await?.status(),
+        StatusCode::UNAUTHORIZED
+    );
+    let again = phone.post(&other, "/logout-everywhere").await?;
+    assert_eq!(again.status(), StatusCode::UNAUTHORIZED);
+
+    phone.log_in(&one).await?;
+    assert_eq!(phone.get(&other, "/me").await?.status(), StatusCode::OK);
+    Ok(())
+}
+
+async fn a_login_says_who_in_json_or_in_a_form(_: &Servers) -> Result<()> {
+    let quickstart = Quickstart::start(None)?;
+    let mut browser = Browser::default();
+    let json = || Request::post("/login").header(CONTENT_TYPE, "application/json; charset=utf-8");
+    let response = browser
+        .send(&quickstart, json(), r#"{"user":"eve"}"#)
+        .await?;
+    assert_eq!(response.body(), r#"{"user":"eve"}"#);
+    assert_eq!(
+        browser.get(&quickstart, "/me").await?.body(),
+        r#"{"user":"eve"}"#
+    );
+    browser.log_in(&quickstart).await?;
+    assert_eq!(
+        browser.get(&quickstart, "/me").await?.body(),
+        r#"{"user":"ada"}"#
+    );
+
+    for body in ["", "{}", r#"{"user":7}"#, r#"{"user":""}"#] {
+        let refused = browser.send(&quickstart, json(), body).await?;
+        assert!(refused.status().is_client_error(), "{body:?}: {refused:?}");
+        assert_eq!(refused.headers().get(SET_COOKIE), None);
+    }
+    Ok(())
+}
+
 async fn health_tells_an_outage_and_its_end(_: &Servers) -> Result<()> {
     let redis = Server::start().await?;
     let quickstart = Quickstart::start(Some(&redis))?;
@@ -137,6 +273,12 @@ async fn health_tells_an_outage_and_its_end(_: &Servers) -> Result<()> {
         StatusCode::OK,
         "uncounted, but served"
     );
+    let mut browser = Browser {
+        cookie: Some(format!("__Host-id={}", "A".repeat(64))),
+    };
+    let me = browser.get(&quickstart, "/me").await?;
+    assert_eq!(me.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(me.headers().get(SET_COOKIE), None, "nobody is logged out");
     redis.restart().await?;
     eventually("the health is good again", async || {
         Ok(quickstart.get("/health").await?.status() == StatusCode::OK)
