@@ -22,7 +22,7 @@
 //! ```
 //!
 //! With `RedisBackend::connect("redis://…").await?` in the place of `MemoryBackend::new()`, all
-//! instances share one limit. `examples/quickstart.rs` is the whole program.
+//! instances share one limit. `examples/quickstart.rs` is the whole program, with sessions beside.
 //!
 //! # Layers
 //!
@@ -30,17 +30,21 @@
 //! |---|---|---|
 //! | [`RateLimitLayer`](rate_limit) | how often each subject called | 1; 0 where no rule applies |
 //! | [`ConcurrencyLimitLayer`](concurrency_limit) | how many requests of each subject run | 2, one of them after the response; 0 where no rule applies |
+//! | [`SessionLayer`](session) | who is logged in, and what belongs to each visitor | 1 to read, 2 to read and write; 0 where nothing is asked |
 //!
 //! Each layer is independent of the others, wraps any service whose requests and responses are
-//! HTTP, and takes a [policy]: which requests fall under which rule.
+//! HTTP, and takes a [policy]: which requests fall under which rule. What layers must know of each
+//! other is in typed [marks] on requests and responses.
 //!
 //! # Features
 //!
 //! | feature | what it adds |
 //! |---|---|
 //! | `rate-limit` | [`rate_limit`], [`concurrency_limit`] |
+//! | `session` | [`session`], [`marks`] |
+//! | `signed-cookies`, `private-cookies` | session cookies that are signed, or encrypted |
 //! | `redis` | `RedisBackend`, with TLS through rustls |
-//! | `axum` | reads `ConnectInfo`, `MatchedPath` and `OriginalUri` where axum put them |
+//! | `axum` | reads `ConnectInfo`, `MatchedPath` and `OriginalUri` where axum put them; `Session` as an extractor, `SessionError` as a response |
 //! | `tracing`, `metrics` | what [`observe`] describes |
 //! | `testing` | the conformance suite, a clock to advance, a backend that fails on demand |
 //! | `full` | all but `testing` |
@@ -51,9 +55,9 @@
 //!
 //! | what fails | what a request sees |
 //! |---|---|
-//! | the backend is down, slow or full | its rule's choice: through, or 503; never a new error type, never longer than the backend's time-out for each rule that it asks |
-//! | a reply is lost | the same; the call is not repeated, so at worst one request too many is counted |
-//! | a client disconnects | the request is dropped where it is; nothing is left that someone must clear |
+//! | the backend is down, slow or full | its rule's choice: through, or 503; never a new error type, never longer than the backend's time-out for each rule that it asks. Sessions: 503 where the session is asked, and nobody is logged out |
+//! | a reply is lost | limits: the same; the call is not repeated, so at worst one request too many is counted. Sessions: the write is sent again and knows itself, so it counts once; else 503 |
+//! | a client disconnects | the request is dropped where it is; nothing is left that someone must clear. A session is written if the handler had answered, and not if it had not |
 //! | a setting cannot work | nothing: the constructor refuses it and says what to write instead |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -82,7 +86,13 @@ pub mod testing;
 
 pub use error::ConfigError;
 
-/// Compiles the program in the README.
-#[cfg(all(doctest, feature = "axum", feature = "rate-limit", feature = "redis"))]
+/// Compiles the programs in the README.
+#[cfg(all(
+    doctest,
+    feature = "axum",
+    feature = "rate-limit",
+    feature = "redis",
+    feature = "session"
+))]
 #[doc = include_str!("../README.md")]
 struct Readme;
