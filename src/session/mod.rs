@@ -94,8 +94,8 @@
 //! ```
 //!
 //! In axum a [`Session`] is an extractor. Elsewhere it is in the request's extensions:
-//! `request.extensions().get::<Session>()`. [`moving`] shows, line by line, how code comes here from
-//! tower-sessions, axum_session, actix-session, and express-session with connect-redis.
+//! `request.extensions().get::<Session>()`. [`moving`] shows, line by line, how code comes here
+//! from tower-sessions, `axum_session`, actix-session, and express-session with connect-redis.
 //!
 //! # What a session is
 //!
@@ -107,7 +107,7 @@
 //! | messages for the next page | [`flash`](Session::flash), [`flashes`](Session::flashes) |
 //! | a user | [`login`](Session::login), [`user`](Session::user), [`renew`](Session::renew), [`destroy`](Session::destroy) |
 //! | all sessions of a user | [`Sessions`]: [`devices`](Sessions::devices), [`destroy_device`](Sessions::destroy_device), [`destroy_others`](Sessions::destroy_others), [`destroy_all`](Sessions::destroy_all) |
-//! | beyond the request | [`detach`](Session::detach): for WebSockets, streams and tasks |
+//! | beyond the request | [`detach`](Session::detach): for a WebSocket, a stream, a task |
 //!
 //! A session has up to 64 attributes, with names of up to 64 bytes, and 64 KiB. It begins when
 //! something is written, or by [`start`](Session::start). A visitor who leaves nothing has no
@@ -121,17 +121,17 @@
 //! # What clients see
 //!
 //! * **A cookie** when a session begins, when somebody logs in, and when its secret is replaced:
-//!   `__Host-id; Max-Age=…; Path=/; Secure; HttpOnly; SameSite=Lax`. What else it may be is said by a
-//!   [`SessionCookie`]. Its `Max-Age` reaches up to the session's last possible moment, so moving
+//!   `__Host-id; Max-Age=…; Path=/; Secure; HttpOnly; SameSite=Lax`. What else it may be is said by
+//!   a [`SessionCookie`]. Its `Max-Age` reaches up to the session's last possible moment, so moving
 //!   the idle time-out needs no cookie. Or no cookie but two headers: a [`HeaderTransport`].
-//! * **Its removal** when the request has ended the session, in any other case nothing: a token that
-//!   is unknown, expired or replaced is not removed, since the answer might arrive after that of a
-//!   login that ran at the same time.
+//! * **Its removal** when the request has ended the session, in any other case nothing: a token
+//!   that is unknown, expired or replaced is not removed, since the answer might arrive after that
+//!   of a login that ran at the same time.
 //! * **`Vary: Cookie`** and, where the handler says nothing else, `Cache-Control: no-store` on
 //!   responses whose request asked its session for something. A response that sets the cookie is
 //!   always `no-store`. Caches of yours can ask the [mark](crate::marks::SessionAccessed).
-//! * **Answers of the layer's own**, as `application/problem+json`, or a gRPC status where the request
-//!   is a gRPC call; see [`Respond`](crate::respond::Respond) for other forms:
+//! * **Answers of the layer's own**, as `application/problem+json`, or a gRPC status where the
+//!   request is a gRPC call; see [`Respond`](crate::respond::Respond) for other forms:
 //!
 //! | status | gRPC | when |
 //! |---|---|---|
@@ -144,27 +144,27 @@
 //! # Over plain HTTP
 //!
 //! A `Secure` cookie travels over TLS only, but most clients make an exception for the own machine:
-//! curl for `localhost` and `127.0.0.1` (tried with 7.88), Chromium for these, `*.localhost` and the
-//! rest of 127.0.0.0/8 (tried), Firefox for `localhost` and 127.0.0.0/8 (by its source). Safari
-//! makes none (WebKit bug 281149), and nobody makes one for other addresses of a local network. For
-//! these there is [`SessionCookie::insecure_for_development`]. A cookie of `localhost` is none of
-//! `127.0.0.1`, and ports make no difference.
+//! curl for `localhost` and `127.0.0.1` (tried with 7.88), Chromium for these, `*.localhost` and
+//! the rest of 127.0.0.0/8 (tried), Firefox for `localhost` and 127.0.0.0/8 (by its source). Safari
+//! makes none (`WebKit` bug 281149), and nobody makes one for other addresses of a local network.
+//! For these there is [`SessionCookie::insecure_for_development`]. A cookie of `localhost` is none
+//! of `127.0.0.1`, and ports make no difference.
 //!
 //! # What it promises
 //!
 //! * **Read your writes.** The head of a response leaves after what its request wrote is stored.
 //!   Reads never go to a replica.
-//! * **Nothing is lost between requests that change different attributes**, however many run at once.
-//!   Of the same attribute, the value of the later commit stands.
-//! * **`update`, `incr` and `take` are exact.** Of several at the same moment each sees what the one
-//!   before left. A reply that was lost is found again, or reported as
+//! * **Nothing is lost between requests that change different attributes**, however many run at
+//!   once. Of the same attribute, the value of the later commit stands.
+//! * **`update`, `incr` and `take` are exact.** Of several at the same moment each sees what the
+//!   one before left. A reply that was lost is found again, or reported as
 //!   [`Indeterminate`](SessionErrorKind::Indeterminate).
 //! * **What has ended stays ended**, by logout, revocation, expiry or eviction: a request that was
 //!   under way writes nothing any more, however late it comes.
 //! * **A login replaces the secret.** Whoever had the old one has nothing, and requests that were
 //!   under way with it write nothing.
-//! * **A rotation loses nobody.** Requests with either secret write during the overlap, and of several
-//!   rotations one wins.
+//! * **A rotation loses nobody.** Requests with either secret write during the overlap, and of
+//!   several rotations one wins.
 //! * **No surprise cookie.** A response has one only if its request began the session, replaced its
 //!   secret or ended it.
 //! * **Time-outs by the backend's clock.** A session ends when its idle or its absolute time-out is
@@ -175,12 +175,12 @@
 //!   error, calling it again goes on.
 //! * **An outage is not absence.** While the backend is away nobody is taken for a stranger: no
 //!   cookie changes, nothing is written over.
-//! * **A failed request leaves nothing.** What was staged by a request that ends in 5xx, in a panic or
-//!   by a client that goes away before the handler has answered is not written;
+//! * **A failed request leaves nothing.** What was staged by a request that ends in 5xx, in a panic
+//!   or by a client that goes away before the handler has answered is not written;
 //!   [`with_save_if`](SessionRule::with_save_if) says otherwise. Once the handler has answered, a
 //!   client that goes away stops nothing.
-//! * **A write that comes too late is an error**, [`Sealed`](SessionErrorKind::Sealed), not a silence:
-//!   after the head, a stream or a task only reads.
+//! * **A write that comes too late is an error**, [`Sealed`](SessionErrorKind::Sealed), not a
+//!   silence: after the head, a stream or a task only reads.
 //! * **Secrets are not stored, logged or printed.** The backend holds digests of them.
 //!
 //! Not promised: that a failover to a replica which lacks the newest writes, or a restored backup,
@@ -189,12 +189,12 @@
 //!
 //! # When the backend is away
 //!
-//! Requests that do not ask their session pass. For those that do, every call on the [`Session`] is an
-//! error of the kind [`Unavailable`](SessionErrorKind::Unavailable): 503 with `Retry-After: 1` if the
-//! handler passes it on. If the backend goes away between the handler's answer and the write, that
-//! answer is replaced by 503, or kept where the rule says
-//! [`OnOutage::Keep`]; a login is never told to have worked that did not. A cookie is neither set nor
-//! removed, also if a [`destroy`](Session::destroy) failed.
+//! Requests that do not ask their session pass. For those that do, every call on the [`Session`] is
+//! an error of the kind [`Unavailable`](SessionErrorKind::Unavailable): 503 with `Retry-After: 1`
+//! if the handler passes it on. If the backend goes away between the handler's answer and the
+//! write, that answer is replaced by 503, or kept where the rule says [`OnOutage::Keep`]; a login
+//! is never told to have worked that did not. A cookie is neither set nor removed, also if a
+//! [`destroy`](Session::destroy) failed.
 //!
 //! The layer adds a [`Breaker`](crate::backend::Breaker) and no time-out: `RedisBackend` has its
 //! own; wrap a backend that may hang in a [`Timeout`](crate::backend::Timeout).
@@ -209,7 +209,8 @@
 //! | that writes the first thing, without a token | 1 |
 //! | that writes what was there already | 1 |
 //! | that reads and writes, however much | 2 |
-//! | `update`, `incr`, `take`, each; an idle time-out that is to be moved; each writer who was faster | 1 more |
+//! | `update`, `incr`, `take`, each; each writer who was faster | 1 more |
+//! | an idle time-out that is to be moved | 1 more; with an index of users 2 |
 //! | `destroy` | 2 |
 //! | a login | 2; with [an index of users](SessionLayer::with_users) 5 |
 //! | [`destroy_all`](Sessions::destroy_all) | 2, and 3 for each session |

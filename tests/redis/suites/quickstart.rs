@@ -27,6 +27,7 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Standalone::two_processes_on_one_redis_share_sessions
         Standalone::a_logout_everywhere_at_one_process_ends_the_sessions_of_the_other
         Standalone::a_login_says_who_in_json_or_in_a_form
+        Standalone::a_grpc_client_logs_in_and_out
         Standalone::health_tells_an_outage_and_its_end
         Standalone::without_redis_it_counts_in_memory_and_stops_on_ctrl_c
     )
@@ -43,7 +44,7 @@ struct Quickstart {
 impl Quickstart {
     /// Starts it on a free port and waits until it listens.
     fn start(redis: Option<&Server>) -> Result<Self> {
-        let mut command = Command::new(program()?);
+        let mut command = Command::new(program("quickstart")?);
         command.env("PORT", "0").stdout(Stdio::piped());
         match redis {
             Some(redis) => command.env("REDIS_URL", redis.url()),
@@ -134,13 +135,13 @@ impl Drop for Quickstart {
 }
 
 /// Where cargo put the example beside this test.
-fn program() -> Result<PathBuf> {
+fn program(name: &str) -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let profile = test
         .ancestors()
         .nth(2)
         .ok_or("the test is not where cargo puts tests")?;
-    let program = profile.join("examples").join("quickstart");
+    let program = profile.join("examples").join(name);
     if program.exists() {
         return Ok(program);
     }
@@ -258,6 +259,22 @@ async fn a_login_says_who_in_json_or_in_a_form(_: &Servers) -> Result<()> {
         assert!(refused.status().is_client_error(), "{body:?}: {refused:?}");
         assert_eq!(refused.headers().get(SET_COOKIE), None);
     }
+    Ok(())
+}
+
+async fn a_grpc_client_logs_in_and_out(_: &Servers) -> Result<()> {
+    let redis = Server::start().await?;
+    let mut command = Command::new(program("session_tonic")?);
+    let output = command.env("REDIS_URL", redis.url()).output()?;
+    let steps = [
+        "/shop.Accounts/WhoAmI: Unauthenticated, Unauthorized",
+        "/shop.Accounts/LogIn: done",
+        "/shop.Accounts/WhoAmI: ada",
+        "/shop.Accounts/LogOut: done",
+        "/shop.Accounts/WhoAmI: Unauthenticated, Unauthorized",
+    ];
+    let printed = String::from_utf8(output.stdout)?;
+    assert_eq!(printed.lines().collect::<Vec<_>>(), steps);
     Ok(())
 }
 
