@@ -24,7 +24,8 @@ use tower_stash::{
     backend::{AnyBackend, MemoryBackend, RedisBackend},
     policy::{Policy, Routes},
     session::{
-        MaxSessions, Session, SessionCookie, SessionError, SessionLayer, SessionRule, Sessions,
+        Csrf, MaxSessions, Session, SessionCookie, SessionError, SessionLayer, SessionRule,
+        Sessions,
     },
 };
 
@@ -90,7 +91,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// All requests share one family of sessions; what differs is what a route may do with them.
 fn shop_rules() -> Result<impl Policy<SessionRule>, ConfigError> {
     let hour = Duration::from_secs(3_600);
-    let shop = SessionRule::new("shop")?.with_timeouts(48 * hour, 30 * 24 * hour)?;
+    let shop = SessionRule::new("shop")?
+        .with_timeouts(48 * hour, 30 * 24 * hour)?
+        .with_csrf(Csrf::new());
     Ok(Routes::new()
         // An open tab alone keeps nobody logged in.
         .get("/news", shop.clone().with_required_user().without_slide())

@@ -50,8 +50,9 @@
 //! # Ok::<(), tower_stash::ConfigError>(())
 //! ```
 //!
-//! Different routes, different rules; shorter lives; at most five devices; and a second layer for
-//! staff, with a cookie of its own and a marker by which its handlers find it:
+//! Different routes, different rules; shorter lives; no requests of other sites' pages; at most
+//! five devices; and a second layer for staff, with a cookie of its own and a marker by which its
+//! handlers find it:
 //!
 //! ```
 //! use std::time::Duration;
@@ -59,7 +60,7 @@
 //! use tower_stash::{
 //!     backend::MemoryBackend,
 //!     policy::{Policy as _, Routes},
-//!     session::{MaxSessions, OnGone, Session, SessionCookie, SessionLayer, SessionRule},
+//!     session::{Csrf, MaxSessions, OnGone, Session, SessionCookie, SessionLayer, SessionRule},
 //! };
 //!
 //! const HOUR: Duration = Duration::from_secs(3_600);
@@ -67,7 +68,8 @@
 //! let backend = MemoryBackend::new();
 //! let shop = SessionRule::new("shop")?
 //!     .with_timeouts(8 * HOUR, 7 * 24 * HOUR)?
-//!     .with_rotation_every(HOUR)?;
+//!     .with_rotation_every(HOUR)?
+//!     .with_csrf(Csrf::new());
 //! let routes = Routes::new()
 //!     .get("/poll", shop.clone().with_read_only().without_slide())
 //!     .post("/checkout", shop.clone().with_strict_commits().with_on_gone(OnGone::Reject))
@@ -104,6 +106,7 @@
 //! | attributes | [`get`](Session::get), [`insert`](Session::insert), [`remove`](Session::remove), [`clear`](Session::clear): a name and any serde type |
 //! | a struct | [`typed`](Session::typed), [`set_typed`](Session::set_typed): each field is an attribute, written if it changed |
 //! | what must not be lost in between | [`update`](Session::update), [`incr`](Session::incr), [`take`](Session::take): written at once, by compare and swap |
+//! | a token for forms | [`csrf_token`](Session::csrf_token), [`verify_csrf_token`](Session::verify_csrf_token); [`Csrf`] does without |
 //! | messages for the next page | [`flash`](Session::flash), [`flashes`](Session::flashes) |
 //! | a user | [`login`](Session::login), [`user`](Session::user), [`renew`](Session::renew), [`destroy`](Session::destroy) |
 //! | all sessions of a user | [`Sessions`]: [`devices`](Sessions::devices), [`destroy_device`](Sessions::destroy_device), [`destroy_others`](Sessions::destroy_others), [`destroy_all`](Sessions::destroy_all) |
@@ -136,6 +139,7 @@
 //! | status | gRPC | when |
 //! |---|---|---|
 //! | 401 | `UNAUTHENTICATED` | nobody is logged in and the rule [requires a user](SessionRule::with_required_user); a login is not to be: the ticket is too old, the user was logged out everywhere meanwhile or has too many sessions; the session ended meanwhile and the rule [rejects that](SessionRule::with_on_gone) |
+//! | 403 | `PERMISSION_DENIED` | another site's page may have made the request, and the rule [asks](SessionRule::with_csrf) |
 //! | 409 | `ABORTED` | somebody else wrote the session meanwhile and the rule is [strict](SessionRule::with_strict_commits) |
 //! | 503 | `UNAVAILABLE` | the session could not be written, and the rule does not [keep such responses](SessionRule::with_on_outage) |
 //!
@@ -234,6 +238,7 @@
 //! | `gone` | what changed is lost: the session ended, or somebody logged in with it, meanwhile |
 //! | `conflict` | 409, on a strict route |
 //! | `unauthenticated` | 401, on a route that requires a user |
+//! | `cross_site` | 403, before anything was asked of the session |
 //! | `login_refused` | 401, in the place of the handler's answer to a login |
 //! | `outage` | the session could not be read for the rule, or not be written |
 //!
