@@ -31,6 +31,8 @@ pub(super) enum Work {
     Rest,
     /// Write it as it is, so that it lives on.
     Slide(Arc<Stored>, Via),
+    /// Write it with another secret, which is due.
+    Rotate(Arc<Stored>, Via),
     /// Store a new one.
     Create,
     /// Write what changed.
@@ -103,7 +105,9 @@ impl Visit {
                     _ if saves && self.is_to_rotate(&stored, via) => NewSecret::Rotation,
                     _ => NewSecret::None,
                 };
-                if secret != NewSecret::None || !state.delta.is_empty() {
+                if secret == NewSecret::Rotation && state.delta.is_empty() {
+                    Work::Rotate(stored, via)
+                } else if secret != NewSecret::None || !state.delta.is_empty() {
                     Work::Commit(stored, via, secret)
                 } else if self.is_to_slide(&stored, via) {
                     Work::Slide(stored, via)
@@ -135,6 +139,14 @@ impl Visit {
             Work::Slide(stored, via) => {
                 self.slide(&stored, via).await;
                 Settled::Slid
+            }
+            // Nobody asked for it, and the secret that the client has is good still.
+            Work::Rotate(stored, via) => {
+                match self.commit(&stored, via, NewSecret::Rotation).await {
+                    Ok(Some(issue)) => Settled::Issued(issue),
+                    Ok(None) => Settled::Slid,
+                    Err(_) => Settled::Rested,
+                }
             }
             Work::Create => match self.create().await {
                 Ok(issue) => Settled::Issued(issue),
