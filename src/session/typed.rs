@@ -44,8 +44,9 @@ impl<M> Session<M> {
         read(&attributes)
     }
 
-    /// Sets the attributes that are this struct's fields and differ from what the session holds, and
-    /// removes those that it leaves out; others stay.
+    /// Sets the attributes that are this struct's fields and differ from what
+    /// [`typed`](Self::typed) gives, and removes those that it leaves out; others stay. A field that
+    /// is the default of an attribute which is not there is not written.
     ///
     /// Two requests that change different fields lose nothing to each other; what is inside of a
     /// field is one value.
@@ -63,17 +64,21 @@ impl<M> Session<M> {
             check_name(name)?;
         }
         self.visit().load().await?;
+        let attributes = self.visit().read(State::attributes);
+        // What the type makes of what is there now; to all else it has nothing to say.
+        let known = read::<T>(&attributes).and_then(|known| self::fields(&known));
+        let known = known.unwrap_or_default();
         self.visit().write_with_cookie(|state| {
-            let attributes = state.attributes();
-            // What the type would leave out of what is there now, it says nothing about.
-            let known = read::<T>(&attributes).and_then(|known| self::fields(&known));
             let before = state.delta.clone();
-            for name in known.unwrap_or_default().keys() {
+            for name in known.keys() {
                 if !fields.contains_key(name) {
                     state.delta.remove(name);
                 }
             }
             for (name, field) in &fields {
+                if known.get(name) == Some(field) {
+                    continue;
+                }
                 if let Err(error) = json::write(field).and_then(|field| state.set(name, field)) {
                     state.delta = before;
                     return Err(error);

@@ -22,3 +22,4 @@ mod parallel;
 mod rotation;
 mod routes;
 mod spy;
+mod typed;
