@@ -9,11 +9,13 @@
 )]
 
 mod basics;
+mod caches;
 mod cancel;
 mod csrf;
 mod exact;
 mod expiry;
 mod fixture;
+mod flash;
 mod limits;
 mod login;
 mod logout;
