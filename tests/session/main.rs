@@ -25,3 +25,5 @@ mod rotation;
 mod routes;
 mod spy;
 mod typed;
+mod users;
+

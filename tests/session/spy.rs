@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use tower_stash::{
     backend::{Entry, GetOptions, KeyValue, MemoryBackend, Precondition, Put, PutOptions, Result},
@@ -81,6 +82,23 @@ impl Spy {
         value
     }
 
+    /// Writes this in the place of the one session, however spoiled that is.
+    pub(crate) async fn overwrite(&self, value: &[u8]) {
+        let key = self.written().values().find_map(|(key, _)| {
+            let is_session = key.as_str().starts_with("s1");
+            is_session.then(|| key.clone())
+        });
+        let options = PutOptions::new(Duration::from_secs(600));
+        let value = Bytes::copy_from_slice(value);
+        let put = self.backend.put(&key.unwrap(), value, options).await;
+        assert!(matches!(put.unwrap(), Put::Stored(_)));
+    }
+
+    /// All keys that were written so far.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.written().keys().cloned().collect()
+    }
+
     fn written(&self) -> MutexGuard<'_, BTreeMap<String, (Key, Bytes)>> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,4 +126,11 @@ impl KeyValue for Spy {
     fn clock_skew(&self) -> Duration {
         self.backend.clock_skew()
     }
+}
+
+/// The bytes that a token stands for, of its handle and of its secret.
+pub(crate) fn bytes_of(token: &str) -> [Vec<u8>; 2] {
+    let bytes = URL_SAFE_NO_PAD.decode(token).unwrap();
+    let (handle, secret) = bytes.split_at(16);
+    [handle.to_vec(), secret.to_vec()]
 }

@@ -9,7 +9,7 @@ use super::{
         record::{Ending, Record},
         token::Handle,
     },
-    Roster, Standing,
+    MARGIN, Roster, Standing,
 };
 use crate::{backend::Version, clock::Timestamp};
 
@@ -87,13 +87,31 @@ impl Roster<'_> {
         Ok(())
     }
 
-    /// Whether the user has more sessions than so many, those of logins under way among them.
-    pub(super) async fn has_more_than(&self, most: usize) -> Result<bool, SessionError> {
-        if self.handles().await?.len() <= most {
+    /// Whether the user has more sessions than so many. Logins under way count as well, which are
+    /// those that joined the list to be on it until then or longer.
+    pub(super) async fn has_more_than(
+        &self,
+        most: usize,
+        under_way: Timestamp,
+    ) -> Result<bool, SessionError> {
+        let members = self.members().await?;
+        if members.len() <= most {
             return Ok(false);
         }
-        self.living().await?;
-        Ok(self.handles().await?.len() > most)
+        let mut count = 0;
+        for (handle, deadline) in members {
+            let counts = match self.standing(&handle).await? {
+                Standing::TheirOwn(_) | Standing::Unknown => true,
+                Standing::Nobodys => deadline >= under_way + MARGIN,
+                Standing::AnothersNow => false,
+                Standing::Ended => {
+                    self.leave(&handle).await?;
+                    false
+                }
+            };
+            count += usize::from(counts);
+        }
+        Ok(count > most)
     }
 
     /// The user's sessions; what has ended is taken from the list.

@@ -111,22 +111,30 @@ impl Roster<'_> {
 
     /// All sessions on the list; some may have ended, or not be the user's yet.
     async fn handles(&self) -> Result<Vec<Handle>, SessionError> {
-        let mut handles = Vec::new();
+        let members = self.members().await?;
+        Ok(members.into_iter().map(|(handle, _)| handle).collect())
+    }
+
+    /// The same, and how long they stay on it.
+    async fn members(&self) -> Result<Vec<(Handle, Timestamp)>, SessionError> {
+        let mut members = Vec::new();
         let mut after = None;
         loop {
             let index = Arc::clone(self.index);
             let page = index.members(self.key(Kind::USER_INDEX), after).await?;
-            let members = page.members.iter();
-            handles.extend(members.filter_map(|member| Handle::from_bytes(&member.member)));
+            members.extend(page.members.iter().filter_map(|member| {
+                let handle = Handle::from_bytes(&member.member)?;
+                Some((handle, member.deadline))
+            }));
             after = page.next;
             if after.is_none() {
                 break;
             }
         }
         // A member whose deadline moved meanwhile may have been on two pages.
-        handles.sort_unstable();
-        handles.dedup();
-        Ok(handles)
+        members.sort_unstable_by(|one, other| other.cmp(one));
+        members.dedup_by_key(|(handle, _)| *handle);
+        Ok(members)
     }
 
     /// Ends all sessions of the user, and all logins that are under way; says how many sessions.

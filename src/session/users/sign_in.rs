@@ -21,7 +21,7 @@ use super::{
     },
     LoginTicket, MaxSessions, Roster, Users,
 };
-use crate::observe::WarnSite;
+use crate::{clock::Timestamp, observe::WarnSite};
 
 /// Why nobody was logged in.
 #[derive(Clone, Debug)]
@@ -115,7 +115,7 @@ impl SignInto<'_> {
         let roster = users.of(&self.shared.store, self.ticket.user());
         let until = base.clock.now() + self.family.timeouts(true).absolute;
         roster.join(&base.handle, until).await?;
-        let bound = match self.check(users, &roster).await {
+        let bound = match self.check(users, &roster, until - UNBOUND).await {
             Ok(()) => self.bind(base, via).await,
             Err(refused) => Err(refused),
         };
@@ -134,9 +134,14 @@ impl SignInto<'_> {
     }
 
     /// Whether the user may be logged in still.
-    async fn check(&self, users: &Users, roster: &Roster<'_>) -> Result<(), NotSignedIn> {
+    async fn check(
+        &self,
+        users: &Users,
+        roster: &Roster<'_>,
+        under_way: Timestamp,
+    ) -> Result<(), NotSignedIn> {
         if let Some(MaxSessions::Reject(most)) = users.max_sessions
-            && roster.has_more_than(most).await?
+            && roster.has_more_than(most, under_way).await?
         {
             return Err(NotSignedIn::Refused(LoginRefusal::TooManySessions));
         }
