@@ -16,14 +16,20 @@ mod exact;
 mod expiry;
 mod fixture;
 mod flash;
+mod hostile;
 mod limits;
 mod login;
 mod logout;
+#[path = "../support/observed.rs"]
+mod observed;
 mod outage;
 mod parallel;
 mod rotation;
 mod routes;
 mod spy;
+mod transport;
 mod typed;
 mod users;
 
+/// The layer that is tested, as metrics name it.
+const LAYER: &str = "session";
