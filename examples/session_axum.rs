@@ -10,8 +10,8 @@ use std::{convert::Infallible, env, error::Error, time::Duration};
 
 use axum::{
     Form, Json, Router,
-    extract::{FromRequestParts, Path, State},
-    http::{HeaderMap, StatusCode, header::USER_AGENT, request::Parts},
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header::USER_AGENT},
     response::{IntoResponse, Redirect, Response, Sse, sse::Event},
     routing::{delete, get, post},
 };
@@ -24,8 +24,8 @@ use tower_stash::{
     backend::{AnyBackend, MemoryBackend, RedisBackend},
     policy::{Policy, Routes},
     session::{
-        Csrf, MaxSessions, Session, SessionCookie, SessionError, SessionLayer, SessionRule,
-        Sessions,
+        Csrf, MaxSessions, Session, SessionCookie, SessionError, SessionId, SessionLayer,
+        SessionRule, SessionUser, Sessions,
     },
 };
 
@@ -150,9 +150,9 @@ async fn home(session: Session) -> Answer<String> {
     Ok(lines + &format!("Hello, {user}.\n"))
 }
 
-async fn profile(User(user): User, session: Session) -> Answer<Json<Value>> {
+async fn profile(user: SessionUser, session: Session) -> Answer<Json<Value>> {
     let visits = session.incr("visits", 1).await?; // exact, whoever else counts
-    Ok(Json(json!({ "user": user, "visits": visits })))
+    Ok(Json(json!({ "user": *user, "visits": visits })))
 }
 
 /// What the shop keeps in a session, of strangers too: each field is an attribute of it.
@@ -173,10 +173,10 @@ async fn add_to_cart(session: Session, Path(item): Path<String>) -> Answer<Json<
     Ok(Json(cart))
 }
 
-async fn check_out(User(user): User, session: Session) -> Answer<Json<Value>> {
+async fn check_out(user: SessionUser, session: Session) -> Answer<Json<Value>> {
     let cart: Cart = session.typed().await?;
     session.set_typed(&Cart::default()).await?;
-    Ok(Json(json!({ "user": user, "bought": cart.items })))
+    Ok(Json(json!({ "user": *user, "bought": cart.items })))
 }
 
 async fn devices(app: State<App>, session: Session) -> Answer<Json<Value>> {
@@ -187,10 +187,16 @@ async fn devices(app: State<App>, session: Session) -> Answer<Json<Value>> {
     Ok(Json(shown.collect()))
 }
 
-async fn log_out_one(app: State<App>, user: User, id: Path<String>) -> Answer<StatusCode> {
-    Ok(match id.parse() {
-        Ok(id) if app.customers.destroy_device(user.0, &id).await? => StatusCode::NO_CONTENT,
-        _ => StatusCode::NOT_FOUND,
+async fn log_out_one(
+    app: State<App>,
+    user: SessionUser,
+    id: Path<SessionId>,
+) -> Answer<StatusCode> {
+    let is_theirs = app.customers.destroy_device(&*user, &id).await?;
+    Ok(if is_theirs {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::NOT_FOUND
     })
 }
 
@@ -198,8 +204,8 @@ async fn log_out_others(app: State<App>, session: Session) -> Answer<Json<usize>
     Ok(Json(app.customers.destroy_others(&session).await?))
 }
 
-async fn log_out_all(app: State<App>, user: User, session: Session) -> Answer<Json<usize>> {
-    let ended = app.customers.destroy_all(user.0).await?;
+async fn log_out_all(app: State<App>, user: SessionUser, session: Session) -> Answer<Json<usize>> {
+    let ended = app.customers.destroy_all(&*user).await?;
     session.destroy().await?; // ended already; this takes the cookie
     Ok(Json(ended))
 }
@@ -230,19 +236,4 @@ async fn admit(app: State<App>, session: Session<Staff>, login: Form<Login>) -> 
 /// No handler runs here without a user among staff: the rule says so.
 async fn lock_out(app: State<App>, Path(customer): Path<String>) -> Answer<Json<usize>> {
     Ok(Json(app.customers.destroy_all(customer).await?))
-}
-
-/// Whoever is logged in, for handlers that serve nobody else.
-struct User(String);
-
-impl<S: Sync> FromRequestParts<S> for User {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        let session = <Session>::from_request_parts(parts, state).await;
-        let user = session.map_err(IntoResponse::into_response)?.user().await;
-        let user = user.map_err(IntoResponse::into_response)?;
-        let refused = || StatusCode::UNAUTHORIZED.into_response();
-        user.map(Self).ok_or_else(refused)
-    }
 }

@@ -33,8 +33,12 @@ pub enum SessionErrorKind {
     Ended,
     /// A value that is not what the caller wants it to be, or that is no JSON.
     Json,
-    /// A name that is not 1 to 64 bytes, or a user that is not 1 to 256.
+    /// A name that is not 1 to 64 bytes, or begins with `~`.
     InvalidName,
+    /// A user that is not 1 to 256 bytes.
+    InvalidUser,
+    /// Text that is no [`SessionId`](super::SessionId).
+    InvalidId,
     /// More than 64 attributes, or more than 64 KiB.
     TooLarge,
     /// The route's rule is [read-only](super::SessionRule::with_read_only).
@@ -89,6 +93,9 @@ impl SessionError {
             | SessionErrorKind::Unreadable => StatusCode::SERVICE_UNAVAILABLE,
             SessionErrorKind::Ended => StatusCode::UNAUTHORIZED,
             SessionErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            SessionErrorKind::InvalidUser | SessionErrorKind::InvalidId => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -100,6 +107,7 @@ impl SessionError {
             StatusCode::SERVICE_UNAVAILABLE => GrpcCode::UNAVAILABLE,
             StatusCode::UNAUTHORIZED => GrpcCode::UNAUTHENTICATED,
             StatusCode::PAYLOAD_TOO_LARGE => GrpcCode::RESOURCE_EXHAUSTED,
+            StatusCode::UNPROCESSABLE_ENTITY => GrpcCode::INVALID_ARGUMENT,
             _ => GrpcCode::INTERNAL,
         }
     }
@@ -143,8 +151,10 @@ impl fmt::Display for SessionError {
             SessionErrorKind::Ended => "could not use a session: it has ended",
             SessionErrorKind::Json => "could not turn a session's value from or into JSON",
             SessionErrorKind::InvalidName => {
-                "could not use a name: an attribute's has 1 to 64 bytes, a user's 1 to 256"
+                "could not use a name: an attribute's has 1 to 64 bytes and begins with no ~"
             }
+            SessionErrorKind::InvalidId => "could not read the id of a session",
+            SessionErrorKind::InvalidUser => "could not use a user: it has 1 to 256 bytes",
             SessionErrorKind::TooLarge => {
                 "could not add to a session: it may have 64 attributes and 64 KiB"
             }

@@ -1,6 +1,6 @@
 //! The session as an argument of an axum handler.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, fmt, marker::PhantomData, ops::Deref};
 
 use axum::{
     body::Body,
@@ -10,7 +10,7 @@ use axum::{
 use http::{HeaderValue, StatusCode, header, request::Parts};
 use serde_json::json;
 
-use super::{Session, SessionError};
+use super::{Main, Session, SessionError};
 
 impl<M: 'static, T: Sync> FromRequestParts<T> for Session<M> {
     type Rejection = MissingSession;
@@ -26,6 +26,62 @@ impl<M: 'static, T: Sync> OptionalFromRequestParts<T> for Session<M> {
 
     async fn from_request_parts(parts: &mut Parts, _: &T) -> Result<Option<Self>, Infallible> {
         Ok(parts.extensions.get().cloned())
+    }
+}
+
+/// The user of a request's session, as an argument of a handler whose route needs one
+/// ([`SessionRule::with_required_user`](super::SessionRule::with_required_user)).
+///
+/// ```
+/// use tower_stash::session::SessionUser;
+///
+/// async fn profile(user: SessionUser) -> String {
+///     format!("Hello, {}", &*user)
+/// }
+/// ```
+pub struct SessionUser<M = Main> {
+    user: String,
+    marker: PhantomData<fn() -> M>,
+}
+
+impl<M> SessionUser<M> {
+    /// What [`Sessions::begin_login`](super::Sessions::begin_login) was given.
+    #[must_use]
+    pub fn into_inner(self) -> String {
+        self.user
+    }
+}
+
+impl<M> Deref for SessionUser<M> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.user
+    }
+}
+
+/// Shows nobody's name.
+impl<M> fmt::Debug for SessionUser<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionUser").finish_non_exhaustive()
+    }
+}
+
+/// Nobody is logged in: 401. There is no layer: 500. Nobody can say: 503.
+impl<M: 'static, T: Sync> FromRequestParts<T> for SessionUser<M> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &T) -> Result<Self, Response> {
+        let session: Option<Session<M>> = parts.extensions.get().cloned();
+        let session = session.ok_or_else(|| MissingSession(()).into_response())?;
+        match session.user().await {
+            Ok(Some(user)) => Ok(Self {
+                user,
+                marker: PhantomData,
+            }),
+            Ok(None) => Err(problem(StatusCode::UNAUTHORIZED, "nobody is logged in")),
+            Err(error) => Err(error.into_response()),
+        }
     }
 }
 

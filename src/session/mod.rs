@@ -281,7 +281,7 @@ mod users;
 mod visit;
 
 #[cfg(feature = "axum")]
-pub use self::extract::MissingSession;
+pub use self::extract::{MissingSession, SessionUser};
 #[cfg(any(feature = "signed-cookies", feature = "private-cookies"))]
 pub use self::transport::KeyRing;
 pub use self::{

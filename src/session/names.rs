@@ -16,7 +16,7 @@ pub(super) fn check_user(user: &str) -> Result<(), SessionError> {
     if matches!(user.len(), 1..=MAX_USER) {
         Ok(())
     } else {
-        Err(SessionErrorKind::InvalidName.into())
+        Err(SessionErrorKind::InvalidUser.into())
     }
 }
 
@@ -63,7 +63,7 @@ mod tests {
         }
         for user in ["", &"u".repeat(257)] {
             let refused = check_user(user).unwrap_err();
-            assert_eq!(refused.kind(), SessionErrorKind::InvalidName, "{user}");
+            assert_eq!(refused.kind(), SessionErrorKind::InvalidUser, "{user}");
         }
     }
 

@@ -1,9 +1,12 @@
 //! The session as a handler has it.
 
-use std::{fmt, marker::PhantomData, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, marker::PhantomData, str::FromStr, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, DeserializeOwned},
+};
 
 use super::{
     Detached, SessionError, SessionErrorKind,
@@ -484,6 +487,20 @@ impl fmt::Debug for SessionId {
     }
 }
 
+/// As text.
+impl Serialize for SessionId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SessionId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
 impl FromStr for SessionId {
     type Err = SessionError;
 
@@ -492,6 +509,6 @@ impl FromStr for SessionId {
         let handle = bytes.as_deref().and_then(Handle::from_bytes);
         handle
             .map(Self)
-            .ok_or_else(|| SessionErrorKind::InvalidName.into())
+            .ok_or_else(|| SessionErrorKind::InvalidId.into())
     }
 }

@@ -17,7 +17,7 @@ use crate::clock::monotonic_now;
 /// # Errors
 ///
 /// [`NoUsers`](SessionErrorKind::NoUsers) without it;
-/// [`InvalidName`](SessionErrorKind::InvalidName) for a user that is not 1 to 256 bytes;
+/// [`InvalidUser`](SessionErrorKind::InvalidUser) for a user that is not 1 to 256 bytes;
 /// [`Unavailable`](SessionErrorKind::Unavailable): what was not reached lives on, and calling again
 /// goes on from there.
 pub struct Sessions<M = Main> {

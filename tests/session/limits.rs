@@ -160,7 +160,7 @@ async fn names_are_one_to_sixty_four_bytes_and_none_of_the_crates_own() {
         }
         for user in [String::new(), "u".repeat(257)] {
             let error = sessions.begin_login(user).await.unwrap_err();
-            assert_eq!(error.kind(), SessionErrorKind::InvalidName);
+            assert_eq!(error.kind(), SessionErrorKind::InvalidUser);
         }
         session.insert(&"é".repeat(32), 1).await?;
         session.flash("info", "hello").await?;

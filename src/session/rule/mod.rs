@@ -24,7 +24,7 @@ use crate::{error::ConfigError, policy::Policy, rule_name::check_name};
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_stash::{policy::Routes, session::SessionRule};
+/// use tower_stash::{policy::{Policy as _, Routes}, session::SessionRule};
 ///
 /// const HOUR: Duration = Duration::from_secs(3600);
 ///
@@ -32,7 +32,7 @@ use crate::{error::ConfigError, policy::Policy, rule_name::check_name};
 /// let routes = Routes::new()
 ///     .get("/poll", web.clone().without_slide())
 ///     .any("/account/{*rest}", web.clone().with_required_user())
-///     .any("/{*rest}", web);
+///     .or(web);
 /// # Ok::<(), tower_stash::ConfigError>(())
 /// ```
 #[derive(Clone)]
