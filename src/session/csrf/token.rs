@@ -121,3 +121,22 @@ fn xor(mut bytes: [u8; blake3::OUT_LEN], mask: [u8; blake3::OUT_LEN]) -> [u8; bl
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_as_long_as_a_token_is_none() {
+        for length in 0..=200 {
+            let text = "A".repeat(length);
+            assert_eq!(unmask(&text).is_some(), length == 86, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_seed_does_not_show() {
+        let shown = format!("{:?}", CsrfSeed::from_bytes([7; 16]));
+        assert!(!shown.contains('7'), "{shown}");
+    }
+}
