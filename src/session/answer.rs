@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{
-    HeaderMap, HeaderValue, Response,
+    HeaderMap, HeaderName, HeaderValue, Response,
     header::{CACHE_CONTROL, VARY},
 };
 
@@ -69,6 +69,9 @@ impl<B, R: Respond<B>> Finish<B, R> {
         let settled =
             settled.unwrap_or_else(|| Settled::Failed(SessionErrorKind::Indeterminate.into()));
         outcome(&visit, &settled).record(&visit.rule);
+        if let Some(error) = visit.failure() {
+            NOT_READ.warn(error);
+        }
         if let Settled::Failed(error) = &settled {
             NOT_WRITTEN.warn(error);
         }
@@ -84,9 +87,8 @@ impl Visit {
     /// Says that a response depends on its session, if it does.
     pub(super) fn mark<B>(&self, mut response: Response<B>) -> Response<B> {
         if self.accessed.is_accessed() {
-            let vary = self.rule.family().transport.vary();
             let headers = response.headers_mut();
-            add_vary(headers, vary.as_str());
+            add_vary(headers, self.rule.family().transport.vary());
             headers
                 .entry(CACHE_CONTROL)
                 .or_insert(HeaderValue::from_static("no-store"));
@@ -128,6 +130,7 @@ fn replaces(visit: &Visit, settled: &Settled, is_login: bool) -> Option<Rejectio
 
 fn outcome(visit: &Visit, settled: &Settled) -> Outcome {
     match settled {
+        Settled::Rested if visit.failure().is_some() => Outcome::Outage,
         Settled::Rested if visit.read(|state| state.is_destroyed) => Outcome::Destroyed,
         Settled::Rested if visit.read(super::visit::State::is_untouched) => Outcome::Untouched,
         Settled::Rested => Outcome::Read,
@@ -173,20 +176,20 @@ impl Verdict {
 }
 
 /// Adds a name to `Vary`, unless it is there (RFC 9110 §12.5.5).
-fn add_vary(headers: &mut HeaderMap, name: &str) {
+fn add_vary(headers: &mut HeaderMap, name: HeaderName) {
     let is_there = headers.get_all(VARY).iter().any(|line| {
         let names = line.as_bytes().split(|byte| *byte == b',');
         names
             .map(<[u8]>::trim_ascii)
-            .any(|known| known == b"*" || known.eq_ignore_ascii_case(name.as_bytes()))
+            .any(|known| known == b"*" || known.eq_ignore_ascii_case(name.as_str().as_bytes()))
     });
-    if !is_there && let Ok(name) = HeaderValue::from_str(name) {
-        headers.append(VARY, name);
+    if !is_there {
+        headers.append(VARY, name.into());
     }
 }
 
 /// Where what a request changed was lost.
 static NOT_WRITTEN: WarnSite = WarnSite::new("session: commit");
 
-/// Where a request was not let through because nobody could say whose it is.
+/// Where nobody could say whose a request is.
 static NOT_READ: WarnSite = WarnSite::new("session: load");

@@ -135,6 +135,11 @@ impl Visit {
         }
     }
 
+    /// Why nothing is known of the session, if somebody asked.
+    pub(super) fn failure(&self) -> Option<&SessionError> {
+        self.loading.get()?.as_ref().err()
+    }
+
     /// Reads what is known, after [`load`](Self::load).
     pub(super) fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
         read(&self.lock())

@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::unchecked_time_subtraction,
     reason = "a test fails by panicking, and says where"
 )]
 
@@ -20,6 +21,7 @@ mod hostile;
 mod limits;
 mod login;
 mod logout;
+mod observability;
 #[path = "../support/observed.rs"]
 mod observed;
 mod outage;
