@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, and says where"
 )]
 
+mod allocations;
 mod basics;
 mod caches;
 mod cancel;
@@ -18,17 +19,25 @@ mod expiry;
 mod fixture;
 mod flash;
 mod hostile;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../support/http_client.rs"]
+mod http_client;
 mod limits;
 mod login;
 mod logout;
+mod markers;
 mod observability;
 #[path = "../support/observed.rs"]
 mod observed;
 mod outage;
 mod parallel;
+mod readiness;
 mod rotation;
 mod routes;
 mod spy;
+mod stacks;
+#[path = "../support/strict.rs"]
+mod strict;
 mod transport;
 mod typed;
 mod users;

@@ -95,8 +95,8 @@ async fn a_users_sessions_are_listed_the_one_used_last_first() {
     let listed = sessions.devices_of("ada").await.unwrap();
     assert!(listed.iter().all(|device| !device.is_current));
     let began = listed[1].created;
-    let later = listed[0].created.duration_since(began).unwrap();
-    assert!(later.abs_diff(Duration::from_secs(600)) < Duration::from_secs(1));
+    let apart = listed[0].created.duration_since(began).unwrap();
+    assert!(apart.abs_diff(Duration::from_secs(600)) < Duration::from_secs(1));
     let seen = listed[0]
         .last_seen
         .duration_since(listed[1].last_seen)

@@ -1,0 +1,138 @@
+//! Two session layers around one service.
+
+use axum::{
+    Router,
+    extract::Extension,
+    routing::{get, post},
+};
+use http::StatusCode;
+use tower_stash::{
+    marks::SessionAccessed,
+    session::{HeaderTransport, Session, SessionCookie, SessionError, SessionRule, Sessions},
+};
+
+use crate::fixture::{Bed, Browser, web};
+
+enum Admin {}
+
+fn admin() -> SessionRule {
+    let cookie = SessionCookie::strict().with_name("__Host-admin");
+    let rule = SessionRule::new("admin").unwrap();
+    rule.with_cookie(cookie).unwrap()
+}
+
+fn site(bed: &Bed) -> Browser {
+    let main = bed.layer(web());
+    let admin = bed.layer(admin()).with_marker::<Admin>();
+    let (users, admins): (Sessions, Sessions<Admin>) = (main.handle(), admin.handle());
+    let login = async move |session: Session| {
+        let ticket = users.begin_login("ada").await?;
+        session.login(ticket).await
+    };
+    let elevate = async move |session: Session<Admin>| {
+        let ticket = admins.begin_login("root").await?;
+        session.login(ticket).await
+    };
+    let who = async |main: Session, admin: Session<Admin>| {
+        let (main, admin) = (main.user().await?, admin.user().await?);
+        Ok::<_, SessionError>(format!("{main:?} {admin:?}"))
+    };
+    let router = Router::new()
+        .route("/login", post(login))
+        .route("/elevate", post(elevate))
+        .route("/who", get(who))
+        .route(
+            "/set",
+            post(async |session: Session<Admin>| session.insert("a", 1).await),
+        )
+        .route(
+            "/leave",
+            post(async |session: Session<Admin>| session.destroy().await),
+        )
+        .route(
+            "/mark",
+            get(
+                async |Extension(mark): Extension<SessionAccessed>, admin: Session<Admin>| {
+                    admin.state().await?;
+                    Ok::<_, SessionError>(mark.is_accessed().to_string())
+                },
+            ),
+        );
+    Browser::new(&router.layer(admin).layer(main))
+}
+
+#[tokio::test]
+async fn each_layer_has_a_session_a_cookie_and_users_of_its_own() {
+    let bed = Bed::new();
+    let browser = site(&bed);
+    assert!(browser.post("/login").await.cookies()[0].starts_with("__Host-id="));
+    assert_eq!(browser.get("/who").await.text, r#"Some("ada") None"#);
+    let elevated = browser.post("/elevate").await;
+    assert_eq!(elevated.cookies().len(), 1);
+    assert!(elevated.cookies()[0].starts_with("__Host-admin="));
+    assert!(elevated.cookies()[0].contains("SameSite=Strict"));
+    assert_eq!(
+        browser.get("/who").await.text,
+        r#"Some("ada") Some("root")"#
+    );
+    let left = browser.post("/leave").await;
+    assert!(left.cookies()[0].starts_with("__Host-admin=; Max-Age=0"));
+    assert_eq!(browser.get("/who").await.text, r#"Some("ada") None"#);
+}
+
+#[tokio::test]
+async fn both_share_one_mark_for_caches_and_one_vary() {
+    let bed = Bed::new();
+    let browser = site(&bed);
+    let answer = browser.get("/mark").await;
+    assert_eq!(answer.text, "true");
+    assert!(
+        answer
+            .extensions
+            .get::<SessionAccessed>()
+            .unwrap()
+            .is_accessed()
+    );
+    assert_eq!(answer.all("vary"), ["cookie"]);
+    assert_eq!(answer.all("cache-control"), ["no-store"]);
+}
+
+#[tokio::test]
+async fn the_same_layer_twice_is_the_outer_one() {
+    let bed = Bed::new();
+    let layer = bed.layer(web());
+    let app = Router::new()
+        .route(
+            "/",
+            post(async |session: Session| session.insert("a", 1).await),
+        )
+        .route_layer(layer.clone())
+        .layer(layer);
+    let browser = Browser::new(&app);
+    let begun = browser.post("/").await;
+    assert_eq!((begun.status, begun.cookies().len()), (StatusCode::OK, 1));
+    assert_eq!(bed.spy.living().await, 1);
+}
+
+#[tokio::test]
+async fn a_cookie_and_a_header_go_side_by_side() {
+    let bed = Bed::new();
+    let by_header = SessionRule::new("native").unwrap();
+    let by_header = by_header
+        .with_header_transport(HeaderTransport::default())
+        .unwrap();
+    let native = bed.layer(by_header).with_marker::<Admin>();
+    let both = async |main: Session, native: Session<Admin>| {
+        main.insert("a", 1).await?;
+        native.insert("a", 1).await
+    };
+    let router = Router::new().route("/", post(both));
+    let answer = Browser::new(&router.layer(native).layer(bed.layer(web())))
+        .post("/")
+        .await;
+    assert_eq!(answer.cookies().len(), 1);
+    assert_eq!(answer.all("x-session-set").len(), 1);
+    let mut vary = answer.all("vary");
+    vary.sort_unstable();
+    assert_eq!(vary, ["cookie", "x-session"]);
+}
