@@ -26,6 +26,8 @@ mod limits;
 mod login;
 mod logout;
 mod markers;
+mod model;
+mod model_runs;
 mod observability;
 #[path = "../support/observed.rs"]
 mod observed;
@@ -38,6 +40,8 @@ mod spy;
 mod stacks;
 #[path = "../support/strict.rs"]
 mod strict;
+#[path = "../support/stress.rs"]
+mod stress;
 mod transport;
 mod typed;
 mod users;

@@ -1,0 +1,5 @@
+//! The model of sessions at work, in memory.
+
+mod random;
+mod targeted;
+mod toy;
