@@ -20,6 +20,13 @@ use self::{servers::Servers, trial::Bed};
 #[path = "../support/quota_oracle.rs"]
 mod quota_oracle;
 mod servers;
+#[path = "../session/model/mod.rs"]
+#[allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a test fails by panicking; some of it is for memory alone"
+)]
+mod session_model;
 #[path = "../support/stress.rs"]
 mod stress;
 mod suites;
@@ -54,6 +61,7 @@ fn main() -> io::Result<ExitCode> {
         suites::quickstart::trials(&bed),
         suites::quota_traces::trials(&bed),
         suites::round_trips::trials(&bed),
+        suites::sessions::trials(&bed),
         suites::slots::trials(&bed),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
