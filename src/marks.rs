@@ -3,9 +3,12 @@
 //! No layer here knows another one. What one must tell the others, and caches and middleware of
 //! yours, it puts into the extensions as one of these types.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Whether a response depends on the session of its request.
@@ -45,28 +48,64 @@ use std::sync::{
 ///
 /// A body that is streamed may ask the session after its head has left: what it learns is what the
 /// session was then, so a head that says no stays right only if its body asks nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct SessionAccessed {
-    accessed: Arc<AtomicBool>,
+    accessed: Arc<dyn Flag>,
 }
 
 impl SessionAccessed {
     /// A mark of a request whose session nobody has asked yet.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::of(Arc::new(AtomicBool::new(false)))
+    }
+
+    /// The mark that something shows which is shared anyway: it takes no allocation of its own.
+    pub(crate) fn of(accessed: Arc<dyn Flag>) -> Self {
+        Self { accessed }
     }
 
     /// Says from now on that the session was asked, and never again that it was not.
     pub fn mark(&self) {
         // Orders nothing else: who reads it has the response, which came after.
-        self.accessed.store(true, Ordering::Relaxed);
+        self.flag().store(true, Ordering::Relaxed);
     }
 
     /// Whether the session was asked for something.
     #[must_use]
     pub fn is_accessed(&self) -> bool {
-        self.accessed.load(Ordering::Relaxed)
+        self.flag().load(Ordering::Relaxed)
+    }
+}
+
+impl Default for SessionAccessed {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for SessionAccessed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionAccessed")
+            .field("accessed", &self.is_accessed())
+            .finish()
+    }
+}
+
+/// What a [`SessionAccessed`] is a view of.
+pub(crate) trait Flag: Send + Sync {
+    fn flag(&self) -> &AtomicBool;
+}
+
+impl Flag for AtomicBool {
+    fn flag(&self) -> &AtomicBool {
+        self
+    }
+}
+
+impl Flag for SessionAccessed {
+    fn flag(&self) -> &AtomicBool {
+        self.accessed.flag()
     }
 }
 

@@ -56,18 +56,13 @@ impl<S, M: 'static, R> SessionService<S, M, R> {
             return None;
         }
         // Another session layer's mark is a mark for both.
-        let mark = request.extensions.get::<SessionAccessed>().cloned();
-        let accessed = mark.unwrap_or_else(|| {
-            let mark = SessionAccessed::new();
-            request.extensions.insert(mark.clone());
-            mark
-        });
-        let visit = Arc::new(Visit::new(
-            Arc::clone(&self.shared),
-            rule,
-            request,
-            accessed,
-        ));
+        let outer = request.extensions.get::<SessionAccessed>().cloned();
+        let is_marked = outer.is_some();
+        let shared = Arc::clone(&self.shared);
+        let visit = Arc::new(Visit::new(shared, rule, request, outer));
+        if !is_marked {
+            request.extensions.insert(visit.accessed());
+        }
         let session = Session::<M>::new(Arc::clone(&visit));
         request.extensions.insert(session);
         Some(visit)

@@ -288,7 +288,7 @@ impl<M> Session<M> {
     pub async fn destroy(&self) -> Result<(), SessionError> {
         self.visit.load().await?;
         let stored = self.visit.write(|state| match &state.standing {
-            Standing::Stored(stored, _) => Ok(Some(Arc::clone(stored))),
+            Standing::Stored(stored, _) => Ok(Some(stored.clone())),
             _ => Ok(None),
         })?;
         if let Some(stored) = stored {
@@ -346,7 +346,7 @@ impl<M> Session<M> {
                         Staged::Removed => Some(None),
                         Staged::Set(value) => Some(Some(value.clone())),
                     };
-                    Ok(Some((Arc::clone(stored), *via, staged)))
+                    Ok(Some((stored.clone(), *via, staged)))
                 }
                 Standing::Gone
                     if matches!(
@@ -457,7 +457,7 @@ impl<M> Session<M> {
                 // Somebody else has rotated: this request did not come with the new secret.
                 *via = Via::Previous;
             }
-            *stored = Arc::new(written);
+            *stored = written;
         }
     }
 }

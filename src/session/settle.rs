@@ -30,13 +30,13 @@ pub(super) enum Work {
     /// Nothing.
     Rest,
     /// Write it as it is, so that it lives on.
-    Slide(Arc<Stored>, Via),
+    Slide(Stored, Via),
     /// Write it with another secret, which is due.
-    Rotate(Arc<Stored>, Via),
+    Rotate(Stored, Via),
     /// Store a new one.
     Create,
     /// Write what changed.
-    Commit(Arc<Stored>, Via, NewSecret),
+    Commit(Stored, Via, NewSecret),
     SignIn(LoginTicket),
     /// What changed is lost, for the session ended.
     Lose,
@@ -96,7 +96,7 @@ impl Visit {
                 Work::SignIn(ticket)
             }
             (Standing::Stored(stored, via), identity) => {
-                let (stored, via) = (Arc::clone(stored), *via);
+                let (stored, via) = (stored.clone(), *via);
                 state
                     .delta
                     .forget_what_changes_nothing(&stored.record.attributes);
@@ -211,14 +211,17 @@ impl Visit {
         via: Via,
         secret: NewSecret,
     ) -> Result<Option<Issue>, NotCommitted> {
-        let token = Token::renewed(stored.handle)?;
-        let digest = token.secret.digest();
+        let token = match secret {
+            NewSecret::None => None,
+            NewSecret::Rotation | NewSecret::Renewal => Some(Token::renewed(stored.handle)?),
+        };
+        let digest = token.map(|token| token.secret.digest());
         let change = Change {
             delta: self.read(|state| state.delta.clone()),
-            identity: match secret {
-                NewSecret::None => Identity::Same,
-                NewSecret::Rotation => Identity::Rotated(digest),
-                NewSecret::Renewal => Identity::Renewed(digest, getrandom::u64()?),
+            identity: match (secret, digest) {
+                (NewSecret::Rotation, Some(digest)) => Identity::Rotated(digest),
+                (NewSecret::Renewal, Some(digest)) => Identity::Renewed(digest, getrandom::u64()?),
+                _ => Identity::Same,
             },
         };
         let route = self.rule.route();
@@ -235,8 +238,8 @@ impl Visit {
         };
         let written = commit.run(|_| Ok(change.clone())).await?;
         // A rotation that somebody else was faster with did not make this secret theirs.
-        let is_issued = secret != NewSecret::None && written.record.head.digest == digest;
-        Ok(is_issued.then(|| Issue {
+        let issued = token.filter(|_| Some(written.record.head.digest) == digest);
+        Ok(issued.map(|token| Issue {
             token,
             max_age: written.record.head.deadline(written.version) - written.clock.now(),
             is_new: false,
@@ -247,7 +250,7 @@ impl Visit {
         let (base, delta) = self.read(|state| (state.standing.clone(), state.delta.clone()));
         let csrf_seed = self.lock().next_csrf_seed()?;
         let base = match &base {
-            Standing::Stored(stored, via) => Some((&**stored, *via)),
+            Standing::Stored(stored, via) => Some((stored, *via)),
             _ => None,
         };
         let into = SignInto {

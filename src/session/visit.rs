@@ -1,6 +1,9 @@
 //! One request's use of its session: what was loaded, what is to change.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version as HttpVersion, header, request::Parts};
 use tokio::sync::OnceCell;
@@ -18,15 +21,20 @@ use super::{
     transport::Presented,
     users::LoginTicket,
 };
-use crate::{marks::SessionAccessed, observe::WarnSite};
+use crate::{
+    marks::{Flag, SessionAccessed},
+    observe::WarnSite,
+};
 
 /// One request's use of its session, shared by all clones of its `Session`.
 pub(super) struct Visit {
     pub(super) shared: Arc<Shared>,
     pub(super) rule: SessionRule,
     pub(super) presented: Presented,
-    pub(super) accessed: SessionAccessed,
     pub(super) request: Glimpse,
+    /// The mark of a session layer outside, which then is this one's as well.
+    outer: Option<SessionAccessed>,
+    is_accessed: AtomicBool,
     loading: OnceCell<Result<(), SessionError>>,
     state: Mutex<State>,
 }
@@ -65,7 +73,7 @@ pub(super) enum Standing {
     Nothing,
     /// A session that ended, or was given another secret, a moment ago.
     Gone,
-    Stored(Arc<Stored>, Via),
+    Stored(Stored, Via),
 }
 
 /// What is to become of who may use the session.
@@ -84,17 +92,24 @@ impl Visit {
         shared: Arc<Shared>,
         rule: SessionRule,
         request: &Parts,
-        accessed: SessionAccessed,
+        outer: Option<SessionAccessed>,
     ) -> Self {
         Self {
             presented: rule.family().transport.read(&request.headers),
             shared,
             rule,
-            accessed,
             request: Glimpse::of(request),
+            outer,
+            is_accessed: AtomicBool::new(false),
             loading: OnceCell::new(),
             state: Mutex::default(),
         }
+    }
+
+    /// Whether anybody asked, as other layers see it.
+    pub(super) fn accessed(self: &Arc<Self>) -> SessionAccessed {
+        let own = || SessionAccessed::of(Arc::clone(self) as Arc<dyn Flag>);
+        self.outer.clone().unwrap_or_else(own)
     }
 
     /// Finds out what the token stands for, once for all clones; a load that failed stays failed.
@@ -102,7 +117,7 @@ impl Visit {
         if !self.loading.initialized() && self.lock().is_sealed {
             return Err(SessionErrorKind::Sealed.into());
         }
-        self.accessed.mark();
+        self.flag().store(true, Ordering::Relaxed);
         let loaded = self.loading.get_or_init(async || {
             let standing = self.find().await?;
             self.lock().standing = standing;
@@ -116,7 +131,7 @@ impl Visit {
         for token in self.presented.tokens() {
             match self.shared.store.find(&token).await? {
                 Found::Session(stored, via) => {
-                    return Ok(Standing::Stored(Arc::new(stored), via));
+                    return Ok(Standing::Stored(stored, via));
                 }
                 Found::Gone => standing = Standing::Gone,
                 Found::Reused => self.note_reuse(&token.handle).await?,
@@ -177,6 +192,12 @@ impl Visit {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flag for Visit {
+    fn flag(&self) -> &AtomicBool {
+        self.outer.as_ref().map_or(&self.is_accessed, Flag::flag)
     }
 }
 
