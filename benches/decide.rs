@@ -1,4 +1,4 @@
-//! Instructions of a decision in memory, counted by callgrind: the same on a busy machine as on an
+//! Instructions of a decision in memory, and of a request with a session there, counted by callgrind: the same on a busy machine as on an
 //! idle one.
 //!
 //! `./scripts/bench` runs it, as `cargo bench --bench decide --all-features` does where valgrind
@@ -17,20 +17,24 @@ use std::{
     convert::Infallible,
     future::{Future, Ready, ready},
     hint::black_box,
-    pin::pin,
+    pin::{Pin, pin},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use axum::body::Body;
 use gungraun::prelude::*;
-use http::{Request, Response};
-use tower::{Layer as _, Service as _, service_fn};
+use http::{
+    HeaderValue, Request, Response,
+    header::{COOKIE, SET_COOKIE},
+};
+use tower::{Layer as _, Service as _, service_fn, util::ServiceFn};
 use tower_stash::{
     backend::{Acquire, Decision, Limit, MemoryBackend, Quota, Quotas as _},
     key::{Key, KeyParts},
     policy::{KeyExtractor as _, Routes, header},
     rate_limit::{RateLimit, RateLimitLayer, RateLimitRule},
+    session::{Session, SessionLayer, SessionRule, SessionService},
 };
 
 /// A backend that has admitted some requests, and the next one.
@@ -93,7 +97,7 @@ fn acquire(stage: Stage) -> (Decision, Stage) {
 }
 
 type Inner = fn(Request<Body>) -> Ready<Result<Response<Body>, Infallible>>;
-type Service<S> = tower::util::ServiceFn<S>;
+type Service<S> = ServiceFn<S>;
 
 fn inner(_: Request<Body>) -> Ready<Result<Response<Body>, Infallible>> {
     ready(Ok(Response::new(Body::empty())))
@@ -137,6 +141,81 @@ fn layer(
     (response.expect("infallible"), service)
 }
 
+type Handler = fn(Request<Body>) -> Answering;
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+/// Does with its session what the path says.
+fn handler(request: Request<Body>) -> Answering {
+    Box::pin(async move {
+        let session = request.extensions().get::<Session>().cloned();
+        match (request.uri().path(), session) {
+            ("/begin", Some(session)) => {
+                for number in 0..10 {
+                    let name = format!("profile-{number}");
+                    session
+                        .insert(&name, "p".repeat(100))
+                        .await
+                        .expect("it fits");
+                }
+                session.insert("visits", 1).await.expect("it fits");
+            }
+            ("/read", Some(session)) => {
+                let visits: Option<u64> = session.get("visits").await.expect("memory is there");
+                black_box(visits);
+            }
+            ("/write", Some(session)) => {
+                let visits: Option<u64> = session.get("visits").await.expect("memory is there");
+                let visits = visits.map(|visits| visits + 1);
+                session.insert("visits", visits).await.expect("it fits");
+            }
+            _ => {}
+        }
+        Ok(Response::new(Body::empty()))
+    })
+}
+
+/// A request of a client whose session holds 1.2 KB.
+fn with_session(path: &str) -> (SessionService<Service<Handler>>, Request<Body>) {
+    let rule = SessionRule::new("web").expect("a rule");
+    let layer = SessionLayer::new(MemoryBackend::new(), rule).expect("a layer");
+    let mut service = layer.layer(service_fn(handler as Handler));
+    let begun = at_once(service.call(get("/begin", None))).expect("infallible");
+    let cookie = begun.headers().get(SET_COOKIE).expect("a cookie");
+    let token = cookie.as_bytes().split(|byte| *byte == b';').next();
+    let cookie = token.and_then(|token| HeaderValue::from_bytes(token).ok());
+    at_once(service.call(get("/read", cookie.clone()))).expect("infallible");
+    (service, get(path, cookie))
+}
+
+fn without_session() -> (Service<Handler>, Request<Body>) {
+    (service_fn(handler as Handler), get("/read", None))
+}
+
+fn get(path: &str, cookie: Option<HeaderValue>) -> Request<Body> {
+    let mut request = Request::get(path).body(Body::empty()).expect("a request");
+    if let Some(cookie) = cookie {
+        request.headers_mut().insert(COOKIE, cookie);
+    }
+    request
+}
+
+#[library_benchmark]
+#[bench::no_layer(without_session())]
+fn handler_alone((mut service, request): (Service<Handler>, Request<Body>)) -> Response<Body> {
+    at_once(black_box(&mut service).call(black_box(request))).expect("infallible")
+}
+
+#[library_benchmark]
+#[bench::untouched(with_session("/"))]
+#[bench::read(with_session("/read"))]
+#[bench::read_and_write(with_session("/write"))]
+fn session(
+    (mut service, request): (SessionService<Service<Handler>>, Request<Body>),
+) -> (Response<Body>, SessionService<Service<Handler>>) {
+    let response = at_once(black_box(&mut service).call(black_box(request)));
+    (response.expect("infallible"), service)
+}
+
 /// The result of a future that waits for nothing.
 fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -148,5 +227,8 @@ fn at_once<F: Future>(future: F) -> F::Output {
 const PLENTY: u64 = 1_000_000;
 const HOUR: Duration = Duration::from_secs(3_600);
 
-library_benchmark_group!(name = decide, benchmarks = [acquire, service, layer]);
+library_benchmark_group!(
+    name = decide,
+    benchmarks = [acquire, service, layer, handler_alone, session]
+);
 main!(library_benchmark_groups = decide);
