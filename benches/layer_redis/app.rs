@@ -16,10 +16,7 @@ use bytes::Bytes;
 use fred::{
     clients::Client,
     interfaces::ClientLike as _,
-    types::{
-        Builder, ClusterHash, CustomCommand, Resp3Frame, RespVersion, Value,
-        config::{Config, Options, ReconnectPolicy},
-    },
+    types::{Resp3Frame, Value},
 };
 use tower_stash::{
     backend::{Acquire, Limit, Quota, Quotas as _, RedisBackend},
@@ -28,7 +25,10 @@ use tower_stash::{
     rate_limit::{RateLimitLayer, RateLimitRule},
 };
 
-use crate::servers::{Result, resp::Connection, standalone::Server};
+use crate::{
+    redis,
+    servers::{Result, resp::Connection, standalone::Server},
+};
 
 /// What every handler answers.
 pub(crate) const BODY: &str = "within the limit";
@@ -100,7 +100,7 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) async fn start(server: &Server) -> Result<Self> {
-        let client = client(&server.url())?;
+        let client = redis::client(&server.url())?;
         client.init().await?;
         let limit = Limit::new(("api", "burst"), QUOTA)?;
         let backend = RedisBackend::from_client(client.clone())?;
@@ -140,27 +140,13 @@ impl App {
         let _ = self.client.quit().await;
     }
 
-    /// Sends a command as the backend does: see `src/backend/redis/client.rs`.
     pub(crate) async fn send(
         &self,
         name: &'static str,
         key: &str,
         args: Vec<Value>,
     ) -> Result<Resp3Frame, StatusCode> {
-        let options = Options {
-            timeout: Some(Duration::from_millis(250)),
-            max_attempts: Some(1),
-            fail_fast: true,
-            ..Options::default()
-        };
-        let command = CustomCommand::new_static(name, ClusterHash::from(key), false);
-        let client = self.client.with_options(&options);
-        match client.custom_raw(command, args).await {
-            Ok(Resp3Frame::SimpleError { .. } | Resp3Frame::BlobError { .. }) | Err(_) => {
-                Err(StatusCode::INTERNAL_SERVER_ERROR)
-            }
-            Ok(frame) => Ok(frame),
-        }
+        redis::send(&self.client, name, key, args).await
     }
 }
 
@@ -207,24 +193,6 @@ fn client_of(request: &Request) -> Result<&str, StatusCode> {
         .get("x-client")
         .and_then(|client| client.to_str().ok());
     client.ok_or(StatusCode::BAD_REQUEST)
-}
-
-/// A client with the settings of `RedisBackend::connect`.
-fn client(url: &str) -> Result<Client> {
-    let mut config = Config::from_url(url)?;
-    config.version = RespVersion::RESP3;
-    let mut builder = Builder::from_config(config);
-    builder
-        .set_policy(ReconnectPolicy::new_exponential(0, 100, 5_000, 2))
-        .with_performance_config(|performance| {
-            performance.default_command_timeout = Duration::from_millis(500);
-        })
-        .with_connection_config(|connection| {
-            connection.max_command_attempts = 3;
-            connection.max_command_buffer_len = 0;
-            connection.tcp.nodelay = Some(true);
-        });
-    Ok(builder.build()?)
 }
 
 /// What the backend says to Redis when it asks for these limits: the script's

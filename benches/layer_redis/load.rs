@@ -1,6 +1,13 @@
 //! The load generator: connections that are kept open, each with one request under way at a time.
 
-use std::{cell::Cell, io::BufRead as _, net::SocketAddr, time::Duration};
+use std::{
+    cell::Cell,
+    env,
+    io::{self, BufRead as _, BufReader, Write as _},
+    net::SocketAddr,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
+};
 
 use futures_util::future::try_join_all;
 use tokio::{
@@ -20,28 +27,80 @@ pub(crate) const TURN: Duration = Duration::from_millis(400);
 /// Clients behind each connection, so that each of them stays below its limit.
 const CLIENTS: usize = 16;
 
+/// How many clients there are in all, by numbers from 0.
+pub(crate) const ALL_CLIENTS: usize = CONNECTIONS * CLIENTS;
+
+/// The child process that makes the requests, so that its processor time is not ours.
+pub(crate) struct Load {
+    process: Child,
+    orders: ChildStdin,
+    counts: BufReader<ChildStdout>,
+}
+
+impl Load {
+    /// What the process is to know is written to its standard input before any path.
+    pub(crate) fn start(address: SocketAddr, to_know: &str) -> Result<Self> {
+        let mut process = Command::new(env::current_exe()?)
+            .args(["load", &address.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let pipes = process.stdin.take().zip(process.stdout.take());
+        let (mut orders, counts) = pipes.ok_or("the load generator has no pipes")?;
+        orders.write_all(to_know.as_bytes())?;
+        Ok(Self {
+            process,
+            orders,
+            counts: BufReader::new(counts),
+        })
+    }
+
+    /// Loads a path for a turn, and says how many requests were answered.
+    pub(crate) fn run(&mut self, path: &str) -> Result<f64> {
+        writeln!(self.orders, "{path}")?;
+        let mut count = String::new();
+        self.counts.read_line(&mut count)?;
+        let count: u32 = count
+            .trim()
+            .parse()
+            .map_err(|_| "the load generator failed")?;
+        Ok(count.into())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Makes the request for a path and the number of a client.
+pub(crate) type Requests<'a> = &'a dyn Fn(&str, usize) -> String;
+
 /// Reads paths, a line each; loads each for a turn and prints how many requests were answered.
-pub(crate) fn generate(address: SocketAddr) -> Result<()> {
+pub(crate) fn generate(address: SocketAddr, requests: Requests<'_>) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let connect = (0..CONNECTIONS).map(|number| Connection::open(address, number));
     let mut connections = runtime.block_on(try_join_all(connect))?;
-    for path in std::io::stdin().lock().lines() {
-        println!("{}", runtime.block_on(turn(&mut connections, &path?))?);
+    for path in io::stdin().lines() {
+        let count = runtime.block_on(turn(&mut connections, &path?, requests))?;
+        println!("{count}");
     }
     Ok(())
 }
 
-async fn turn(connections: &mut [Connection], path: &str) -> Result<u32> {
+async fn turn(connections: &mut [Connection], path: &str, requests: Requests<'_>) -> Result<u32> {
     let is_over = Cell::new(false);
-    let requests = connections
+    let running = connections
         .iter_mut()
-        .map(|connection| connection.run(path, &is_over));
+        .map(|connection| connection.run(path, requests, &is_over));
     let end = async {
         sleep(TURN).await;
         is_over.set(true);
         Ok(())
     };
-    let (counts, ()) = tokio::try_join!(try_join_all(requests), end)?;
+    let (counts, ()) = tokio::try_join!(try_join_all(running), end)?;
     Ok(counts.iter().sum())
 }
 
@@ -62,12 +121,14 @@ impl Connection {
         })
     }
 
-    async fn run(&mut self, path: &str, is_over: &Cell<bool>) -> Result<u32> {
+    async fn run(
+        &mut self,
+        path: &str,
+        requests: Requests<'_>,
+        is_over: &Cell<bool>,
+    ) -> Result<u32> {
         let requests: Vec<String> = (0..CLIENTS)
-            .map(|client| {
-                let client = self.number * CLIENTS + client;
-                format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nx-client: client-of-the-bench-{client:05}\r\n\r\n")
-            })
+            .map(|client| requests(path, self.number * CLIENTS + client))
             .collect();
         let mut count = 0;
         for request in requests.iter().cycle() {
@@ -75,14 +136,14 @@ impl Connection {
                 break;
             }
             self.stream.write_all(request.as_bytes()).await?;
-            self.read_response().await?;
+            self.read_response(path).await?;
             count += 1;
         }
         Ok(count)
     }
 
     /// Reads a response whose body is [`BODY`](crate::app::BODY); anything else is an error.
-    async fn read_response(&mut self) -> Result<()> {
+    async fn read_response(&mut self, path: &str) -> Result<()> {
         self.buffer.clear();
         let end = format!("\r\n\r\n{}", crate::app::BODY);
         while !self.buffer.ends_with(end.as_bytes()) {
@@ -91,7 +152,7 @@ impl Connection {
             }
             if !self.buffer.starts_with(b"HTTP/1.1 200 ") {
                 let answer = String::from_utf8_lossy(&self.buffer);
-                return Err(format!("a request was not admitted: {answer}").into());
+                return Err(format!("{path} was not answered with 200: {answer}").into());
             }
         }
         Ok(())

@@ -5,17 +5,13 @@
 //! route is loaded once, the order turning from round to round, and a ratio is taken within a
 //! round: what slows the machine down for a while slows both of its sides.
 
-use std::{
-    env,
-    io::{BufRead as _, BufReader, Write as _},
-    net::SocketAddr,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-};
+use std::env;
 
 use tokio::{net::TcpListener, runtime::Runtime};
 
 use self::{
     app::{App, Route},
+    load::Load,
     processor::processor_time,
     rounds::Rounds,
     servers::{Result, standalone::Server},
@@ -24,6 +20,8 @@ use self::{
 mod app;
 mod load;
 mod processor;
+#[path = "../support/redis.rs"]
+mod redis;
 mod rounds;
 mod scripts;
 #[path = "../../tests/redis/servers/mod.rs"]
@@ -40,10 +38,16 @@ mod support;
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match &*arguments.iter().map(String::as_str).collect::<Vec<_>>() {
-        ["load", address] => load::generate(address.parse()?),
+        ["load", address] => load::generate(address.parse()?, &request),
         _ if support::is_asked_for() => bench(rounds_asked_for(&arguments)?),
         _ => Ok(()),
     }
+}
+
+fn request(path: &str, client: usize) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nx-client: client-of-the-bench-{client:05}\r\n\r\n"
+    )
 }
 
 /// The number after `--rounds`.
@@ -62,7 +66,7 @@ fn bench(rounds: usize) -> Result<()> {
     let app = runtime.block_on(App::start(&server))?;
 
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
-    let mut load = Load::start(listener.local_addr()?)?;
+    let mut load = Load::start(listener.local_addr()?, "")?;
     let router = app.router()?;
     runtime.spawn(async move { axum::serve(listener, router).await });
     let figures = load_all(&mut load, rounds)?;
@@ -87,7 +91,7 @@ struct Figures {
 
 fn load_all(load: &mut Load, rounds: usize) -> Result<[Figures; Route::ALL.len()]> {
     for route in Route::ALL {
-        load.run(route)?;
+        load.run(route.path())?;
     }
     let mut figures: [Figures; Route::ALL.len()] = Default::default();
     for round in 0..rounds {
@@ -96,7 +100,7 @@ fn load_all(load: &mut Load, rounds: usize) -> Result<[Figures; Route::ALL.len()
             let index = (round + turn) % Route::ALL.len();
             if let (Some(route), Some(figures)) = (Route::ALL.get(index), figures.get_mut(index)) {
                 let before = processor_time()?;
-                let requests = load.run(*route)?;
+                let requests = load.run(route.path())?;
                 let spent = processor_time()?.saturating_sub(before);
                 figures.rate.push(requests / load::TURN.as_secs_f64());
                 figures.cost.push(spent.as_secs_f64() * 1e6 / requests);
@@ -138,49 +142,6 @@ fn print_ratios(figures: &[Figures; Route::ALL.len()]) {
                 &Rounds::ratio(&route_figures.rate, &to_figures.rate),
             ]);
         }
-    }
-}
-
-/// The child process that makes the requests, so that its processor time is not ours.
-struct Load {
-    process: Child,
-    orders: ChildStdin,
-    counts: BufReader<ChildStdout>,
-}
-
-impl Load {
-    fn start(address: SocketAddr) -> Result<Self> {
-        let mut process = Command::new(env::current_exe()?)
-            .args(["load", &address.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let pipes = process.stdin.take().zip(process.stdout.take());
-        let (orders, counts) = pipes.ok_or("the load generator has no pipes")?;
-        Ok(Self {
-            process,
-            orders,
-            counts: BufReader::new(counts),
-        })
-    }
-
-    /// Loads a route for a turn, and says how many requests were answered.
-    fn run(&mut self, route: Route) -> Result<f64> {
-        writeln!(self.orders, "{}", route.path())?;
-        let mut count = String::new();
-        self.counts.read_line(&mut count)?;
-        let count: u32 = count
-            .trim()
-            .parse()
-            .map_err(|_| "the load generator failed")?;
-        Ok(count.into())
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
