@@ -65,7 +65,9 @@ impl Commit<'_> {
         let began = monotonic_now();
         let mut current = self.base.clone();
         for attempt in 0..MAX_ATTEMPTS {
-            if attempt >= PATIENT_ATTEMPTS {
+            // Only every other attempt: what is known is old after a wait, and so most of these are
+            // refused while others write. What the refusal tells is new, and is written over at once.
+            if attempt >= PATIENT_ATTEMPTS && attempt % 2 == 0 {
                 if monotonic_now().saturating_duration_since(began) > LONGEST {
                     break;
                 }
@@ -239,8 +241,8 @@ async fn jitter(attempt: u32) -> Result<(), SessionError> {
     Ok(())
 }
 
-/// More conflicts than these in a row, or for longer, are given up.
-const MAX_ATTEMPTS: u32 = 32;
+/// More conflicts than these in a row, or for longer, are given up; half the attempts follow a wait.
+const MAX_ATTEMPTS: u32 = 64;
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// The first attempts follow at once.
