@@ -34,7 +34,7 @@ mod trial;
 
 fn main() -> io::Result<ExitCode> {
     suites::slots::hold_if_asked();
-    if suites::processes::hit_if_asked() {
+    if suites::processes::hit_if_asked() || suites::sessions::obey_if_asked() {
         return Ok(ExitCode::SUCCESS);
     }
     let mut arguments = Arguments::from_args();
