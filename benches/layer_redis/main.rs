@@ -18,6 +18,7 @@ use self::{
 };
 
 mod app;
+#[expect(dead_code, reason = "another bench uses the rest")]
 mod load;
 mod processor;
 #[path = "../support/redis.rs"]

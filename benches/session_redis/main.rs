@@ -9,7 +9,7 @@
 //! Before that it prints what sessions take of Redis' memory, and what two processes lose that
 //! write different attributes of one session; with `-- --no-load` nothing else.
 
-use std::{env, io};
+use std::{env, fmt::Write as _, io};
 
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -141,7 +141,7 @@ async fn prepare(server: &Server, app: &App) -> Result<String> {
     for client in 0..load::ALL_CLIENTS {
         app.store_bare(&name(client), len).await?;
         let (ours, peer) = (app.begin(Side::Ours).await?, app.begin(Side::Peer).await?);
-        cookies.push_str(&format!("{ours} {peer}\n"));
+        _ = writeln!(cookies, "{ours} {peer}");
     }
     Ok(cookies)
 }

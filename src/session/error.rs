@@ -39,7 +39,7 @@ pub enum SessionErrorKind {
     InvalidUser,
     /// Text that is no [`SessionId`](super::SessionId).
     InvalidId,
-    /// More than 64 attributes, or more than 64 KiB.
+    /// More than 64 attributes, or more than 62 KiB of them.
     TooLarge,
     /// The route's rule is [read-only](super::SessionRule::with_read_only).
     ReadOnly,
@@ -156,7 +156,7 @@ impl fmt::Display for SessionError {
             SessionErrorKind::InvalidId => "could not read the id of a session",
             SessionErrorKind::InvalidUser => "could not use a user: it has 1 to 256 bytes",
             SessionErrorKind::TooLarge => {
-                "could not add to a session: it may have 64 attributes and 64 KiB"
+                "could not add to a session: it may have 64 attributes of 62 KiB in all"
             }
             SessionErrorKind::ReadOnly => "could not write a session: its route is read-only",
             SessionErrorKind::NoCookie => {

@@ -112,7 +112,7 @@
 //! | all sessions of a user | [`Sessions`]: [`devices`](Sessions::devices), [`destroy_device`](Sessions::destroy_device), [`destroy_others`](Sessions::destroy_others), [`destroy_all`](Sessions::destroy_all) |
 //! | beyond the request | [`detach`](Session::detach): for a WebSocket, a stream, a task |
 //!
-//! A session has up to 64 attributes, with names of up to 64 bytes, and 64 KiB. It begins when
+//! A session has up to 64 attributes, with names of up to 64 bytes, in all 62 KiB. It begins when
 //! something is written, or by [`start`](Session::start). A visitor who leaves nothing has no
 //! session and gets no cookie.
 //!

@@ -144,8 +144,8 @@ impl<M> Session<M> {
     /// # Errors
     ///
     /// [`InvalidName`](SessionErrorKind::InvalidName) for a name that is not 1 to 64 bytes or begins
-    /// with `~`; [`TooLarge`](SessionErrorKind::TooLarge) above 64 attributes or 64 KiB, and nothing
-    /// changes; [`Json`](SessionErrorKind::Json).
+    /// with `~`; [`TooLarge`](SessionErrorKind::TooLarge) above 64 attributes or 62 KiB of them, and
+    /// nothing changes; [`Json`](SessionErrorKind::Json).
     pub async fn insert(&self, name: &str, value: impl Serialize) -> Result<(), SessionError> {
         check_name(name)?;
         let value = json::write(&value)?;

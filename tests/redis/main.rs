@@ -61,6 +61,7 @@ fn main() -> io::Result<ExitCode> {
         suites::quickstart::trials(&bed),
         suites::quota_traces::trials(&bed),
         suites::round_trips::trials(&bed),
+        suites::session_model::trials(&bed),
         suites::sessions::trials(&bed),
         suites::slots::trials(&bed),
     ];

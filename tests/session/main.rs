@@ -38,10 +38,10 @@ mod rotation;
 mod routes;
 mod spy;
 mod stacks;
-#[path = "../support/strict.rs"]
-mod strict;
 #[path = "../support/stress.rs"]
 mod stress;
+#[path = "../support/strict.rs"]
+mod strict;
 mod transport;
 mod typed;
 mod users;

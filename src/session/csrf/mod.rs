@@ -3,7 +3,11 @@
 mod origin;
 mod token;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header::ORIGIN, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{ORIGIN, UPGRADE},
+    request::Parts,
+};
 
 use self::origin::is_own;
 pub(super) use self::token::CsrfSeed;
@@ -16,21 +20,21 @@ use crate::error::ConfigError;
 /// without asking the backend. A request that is refused gets 403 (gRPC: `PERMISSION_DENIED`).
 ///
 /// ```
-/// use tower_stash::{policy::Routes, session::{Csrf, SessionRule}};
+/// use tower_stash::{policy::{Policy as _, Routes}, session::{Csrf, SessionRule}};
 ///
 /// let csrf = Csrf::new().with_trusted_origin("https://pay.example")?;
 /// let web = SessionRule::new("web")?.with_csrf(csrf);
 /// let routes = Routes::new()
 ///     .post("/webhook", web.clone().without_csrf()) // has a signature of its own
-///     .any("/{*rest}", web);
+///     .or(web);
 /// # Ok::<(), tower_stash::ConfigError>(())
 /// ```
 ///
 /// # What is taken
 ///
 /// 1. GET, HEAD, OPTIONS and TRACE (RFC 9110 §9.2.1): a link from elsewhere must work. So handlers
-///    of these must change nothing, and the handler of a WebSocket, which begins as a GET, has to
-///    look at `Origin` itself.
+///    of these must change nothing. A GET that asks for a WebSocket is no link: browsers let any
+///    page open one, so it is checked like the others.
 /// 2. By `Sec-Fetch-Site`, which no page can forge: `same-origin`, and `none`, where the user and no
 ///    page made the request. `same-site` [if the rule says so](Self::with_same_site_requests): a
 ///    sibling subdomain is often somebody else's. Of anything else, what has a trusted `Origin`.
@@ -82,10 +86,10 @@ impl Csrf {
 
     /// Whether a request may be what the user wanted.
     pub(super) fn admits(&self, request: &Parts) -> bool {
-        if request.method.is_safe() {
+        let headers = &request.headers;
+        if request.method.is_safe() && !headers.contains_key(UPGRADE) {
             return true;
         }
-        let headers = &request.headers;
         match told(headers, &SEC_FETCH_SITE, |site| self.takes_site(site)) {
             Some(true) => true,
             Some(false) => told(headers, &ORIGIN, |origin| self.trusts(origin)) == Some(true),
@@ -132,6 +136,16 @@ mod tests {
             request = request.header(*name, *value);
         }
         request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn another_sites_page_opens_no_web_socket() {
+        let admits = |site| {
+            let headers = [("upgrade", "websocket"), ("sec-fetch-site", site)];
+            Csrf::new().admits(&request("GET", "/live", &headers))
+        };
+        assert!(admits("same-origin"));
+        assert!(!admits("cross-site"));
     }
 
     fn admits(headers: &[(&str, &str)]) -> bool {

@@ -14,6 +14,7 @@ pub(crate) mod processes;
 pub(crate) mod quickstart;
 pub(crate) mod quota_traces;
 pub(crate) mod round_trips;
+pub(crate) mod session_model;
 pub(crate) mod sessions;
 pub(crate) mod slots;
 

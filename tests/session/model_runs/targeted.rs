@@ -224,12 +224,19 @@ fn a_strict_commit_is_refused_if_anyone_wrote_since_the_load() {
 fn nothing_of_a_handler_that_failed_is_written_but_what_it_wrote_at_once() {
     play(async |play| {
         play.run(NEW, &[Op::Insert("a"), Op::Incr("n", 1)]).await;
-        let ops = [Op::Incr("n", 1), Op::Insert("b"), Op::BeginLogin("ada"), Op::Login];
+        let ops = [
+            Op::Incr("n", 1),
+            Op::Insert("b"),
+            Op::BeginLogin("ada"),
+            Op::Login,
+        ];
         let mut failing = Request::new(NEWEST, ops);
         failing.status = 500;
         let failing = play.work(failing.into()).await;
         assert_eq!(cookies(&play.end(failing).await), 0);
-        let log = play.run(NEWEST, &[Op::Get("b"), Op::User, Op::Incr("n", 1)]).await;
+        let log = play
+            .run(NEWEST, &[Op::Get("b"), Op::User, Op::Incr("n", 1)])
+            .await;
         let expected = [Answer::Value(None), Answer::User(None), Answer::Number(3)];
         assert_eq!(log.results, expected.map(Ok));
     });

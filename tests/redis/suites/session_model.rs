@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
-    trials!(bed, "sessions":
+    trials!(bed, "session_model":
         Standalone::requests_of_all_kinds_keep_every_promise
         Standalone::logins_that_meet_the_end_of_all_sessions_keep_every_promise
     )
