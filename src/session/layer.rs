@@ -56,7 +56,7 @@ impl SessionLayer {
     }
 
     /// The same for a policy that does not show its rules: all that it gives must be clones of this
-    /// one, with what a route may say.
+    /// one, with what a route may say. A request for which it gives another one gets 500.
     ///
     /// # Errors
     ///
@@ -76,6 +76,7 @@ impl SessionLayer {
         Ok(Self {
             shared: Arc::new(Shared {
                 store,
+                family: Arc::clone(rule.family()),
                 policy: Arc::new(policy),
                 users: None,
             }),
@@ -202,7 +203,7 @@ fn check_families(
                 rule.name(),
                 other.name()
             ));
-        } else if !other.family().agrees_with(rule.family()) {
+        } else if !other.family().is_same(rule.family()) {
             problem = Some(format!(
                 "two rules named {:?} differ in cookie, time-outs or rotation; make one of them a clone of the other with what its routes need",
                 rule.name()

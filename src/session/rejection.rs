@@ -24,6 +24,17 @@ pub(super) fn cross_site(rule: &SessionRule) -> Rejection {
     .with_member("detail", "a page of another site made the request")
 }
 
+/// The request's rule is not one of the layer's.
+pub(super) fn foreign(rule: &SessionRule) -> Rejection {
+    new(
+        rule,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        GrpcCode::INTERNAL,
+        "Internal Server Error",
+    )
+    .with_member("detail", "the rule for this request is of other sessions")
+}
+
 /// The session ended while the request was under way.
 pub(super) fn gone(rule: &SessionRule) -> Rejection {
     unauthorized(rule).with_member(

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     marks::SessionAccessed,
+    observe::WarnSite,
     respond::{ProblemDetails, Respond},
 };
 
@@ -49,10 +50,14 @@ impl<S: Clone, M, R> SessionService<S, M, R> {
 }
 
 impl<S, M: 'static, R> SessionService<S, M, R> {
-    /// Gives a request its session; `None` if no rule is for it, or a layer outside has done so.
+    /// Gives a request its session; `None` if no rule is for it, or this layer has done so already,
+    /// further outside.
+    ///
+    /// Another layer's session of the same marker is no reason to pass: its rule may ask for less.
     fn begin(&self, request: &mut Parts) -> Option<Arc<Visit>> {
         let rule = self.shared.policy.rule(request)?;
-        if request.extensions.get::<Session<M>>().is_some() {
+        let known = request.extensions.get::<Session<M>>();
+        if known.is_some_and(|known| Arc::ptr_eq(&known.visit().shared, &self.shared)) {
             return None;
         }
         // Another session layer's mark is a mark for both.
@@ -89,6 +94,11 @@ where
             return ResponseFuture::passing(self.inner.call(Request::from_parts(parts, body)));
         };
         let respond = Arc::clone(&self.respond);
+        if !visit.rule.family().is_same(&self.shared.family) {
+            FOREIGN.warn(&"a policy gave a rule that is not of its layer's family");
+            let rejection = rejection::foreign(&visit.rule);
+            return ResponseFuture::answered(rejection.answer(&*respond, &parts));
+        }
         if !visit.rule.route().admits(&parts) {
             Outcome::CrossSite.record(&visit.rule);
             let rejection = rejection::cross_site(&visit.rule);
@@ -122,3 +132,6 @@ impl<S: fmt::Debug, M, R> fmt::Debug for SessionService<S, M, R> {
             .finish_non_exhaustive()
     }
 }
+
+/// Where a request got a rule that its layer cannot follow.
+static FOREIGN: WarnSite = WarnSite::new("session: policy");

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{SessionRule, store::Store, users::Users};
+use super::{SessionRule, rule::Family, store::Store, users::Users};
 use crate::policy::Policy;
 
 /// Settings, and pointers to what is asked.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) store: Store,
+    /// Of all rules that the policy gives.
+    pub(super) family: Arc<Family>,
     pub(super) policy: Arc<dyn Policy<SessionRule>>,
     pub(super) users: Option<Users>,
 }

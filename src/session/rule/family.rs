@@ -66,7 +66,11 @@ impl Family {
     }
 
     /// Whether sessions of both are the same sessions.
-    pub(in crate::session) fn agrees_with(&self, other: &Self) -> bool {
+    pub(in crate::session) fn is_same(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        Arc::ptr_eq(self, other) || (self.name == other.name && self.agrees_with(other))
+    }
+
+    fn agrees_with(&self, other: &Self) -> bool {
         self.transport.is_same(&other.transport)
             && self.signed_in == other.signed_in
             && self.anonymous == other.anonymous
