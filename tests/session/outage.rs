@@ -298,7 +298,7 @@ async fn logging_out_everywhere_goes_on_where_it_was_interrupted() {
     }
     // The epoch, the list; of each session its record, its tombstone, its place on the list.
     bed.backend.script([Fault::None; 6]);
-    bed.backend.script([DOWN]);
+    bed.backend.script([DOWN, DOWN]);
     assert_unavailable(&browser.post("/everywhere/ada").await);
     assert_eq!(bed.spy.living().await, 2);
     assert_eq!(browser.post("/everywhere/ada").await.text, "2");

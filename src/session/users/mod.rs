@@ -139,7 +139,8 @@ impl Roster<'_> {
 
     /// Ends all sessions of the user, and all logins that are under way; says how many sessions.
     ///
-    /// After an error some may be left; done again, it goes on.
+    /// One that cannot be reached keeps no other from being ended; done again, it goes on with those
+    /// that are left.
     pub(super) async fn end_all(&self) -> Result<usize, SessionError> {
         self.end_all_where(|_| true).await
     }
@@ -152,12 +153,14 @@ impl Roster<'_> {
     async fn end_all_where(&self, goes: impl Fn(&Handle) -> bool) -> Result<usize, SessionError> {
         self.raise_epoch().await?;
         let mut ended = 0;
-        for handle in self.handles().await? {
-            if goes(&handle) && self.end_listed(&handle, Ending::Revoked).await? {
-                ended += 1;
+        let mut failed = None;
+        for handle in self.handles().await?.iter().filter(|handle| goes(handle)) {
+            match self.end_listed(handle, Ending::Revoked).await {
+                Ok(was_theirs) => ended += usize::from(was_theirs),
+                Err(error) => failed = Some(error),
             }
         }
-        Ok(ended)
+        failed.map_or(Ok(ended), Err)
     }
 
     /// Ends a session of the list, also one that a login is about to make the user's; says whether
