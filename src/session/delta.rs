@@ -59,6 +59,15 @@ impl Delta {
         }
     }
 
+    /// Whether it is said that this attribute is to be this, or with `None` not to be.
+    pub(super) fn says(&self, name: &str, value: Option<&Value>) -> bool {
+        match self.of(name) {
+            Staged::Unchanged => false,
+            Staged::Removed => value.is_none(),
+            Staged::Set(said) => value == Some(said),
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         !self.is_clear && self.changes.is_empty()
     }

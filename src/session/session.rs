@@ -382,7 +382,12 @@ impl<M> Session<M> {
             })
             .await;
         let written = self.note(committed)?;
-        self.adopt(name, written, staged.is_some());
+        let mut state = self.visit.lock();
+        // What was set meanwhile is newer, and waits for the response.
+        if staged.is_some_and(|staged| state.delta.says(name, staged.as_ref())) {
+            state.delta.forget(name);
+        }
+        self.adopt(&mut state, written);
         given.ok_or_else(|| SessionErrorKind::Indeterminate.into())
     }
 
@@ -440,12 +445,8 @@ impl<M> Session<M> {
 
     /// What was written is what this request goes on from, unless it has something newer, or must
     /// not go on from what others wrote.
-    fn adopt(&self, name: &str, written: Stored, was_staged: bool) {
+    fn adopt(&self, state: &mut State, written: Stored) {
         let is_strict = self.visit.rule.route().is_strict;
-        let mut state = self.visit.lock();
-        if was_staged {
-            state.delta.forget(name);
-        }
         if let Standing::Stored(stored, via) = &mut state.standing
             && stored.handle == written.handle
             && stored.version < written.version
