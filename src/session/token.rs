@@ -137,10 +137,11 @@ impl Token {
     }
 }
 
-/// Equal tokens, told in constant time.
+/// Equal tokens, told in constant time, and without a digest: a client may send thousands.
 impl PartialEq for Token {
     fn eq(&self, other: &Self) -> bool {
-        self.handle == other.handle && self.secret.digest() == other.secret.digest()
+        let secret = |token: &Self| blake3::Hash::from_bytes(token.secret.0);
+        self.handle == other.handle && secret(self) == secret(other)
     }
 }
 

@@ -20,7 +20,7 @@ impl Presented {
     pub(super) fn add(&mut self, token: Token) {
         if self.first.is_none() {
             self.first = Some(token);
-        } else if self.tokens().all(|known| known != token) && self.others.len() + 1 < Self::MOST {
+        } else if self.others.len() + 1 < Self::MOST && self.tokens().all(|known| known != token) {
             self.others.push(token);
         }
     }
