@@ -34,6 +34,7 @@ mod observed;
 mod outage;
 mod parallel;
 mod readiness;
+mod review;
 mod rotation;
 mod routes;
 mod spy;
