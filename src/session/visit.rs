@@ -114,10 +114,11 @@ impl Visit {
 
     /// Finds out what the token stands for, once for all clones; a load that failed stays failed.
     pub(super) async fn load(&self) -> Result<(), SessionError> {
+        // First, so that a response which is sealed after the question knows of this.
+        self.flag().store(true, Ordering::Relaxed);
         if !self.loading.initialized() && self.lock().is_sealed {
             return Err(SessionErrorKind::Sealed.into());
         }
-        self.flag().store(true, Ordering::Relaxed);
         let loaded = self.loading.get_or_init(async || {
             let standing = self.find().await?;
             self.lock().standing = standing;

@@ -130,5 +130,7 @@ impl Roster<'_> {
 }
 
 fn system_time(timestamp: Timestamp) -> SystemTime {
-    UNIX_EPOCH + Duration::from_micros(timestamp.as_micros())
+    // What is stored may say anything; some systems know no such time.
+    let since_epoch = Duration::from_micros(timestamp.as_micros());
+    UNIX_EPOCH.checked_add(since_epoch).unwrap_or(UNIX_EPOCH)
 }
