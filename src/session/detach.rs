@@ -59,8 +59,9 @@ impl Detached {
         value.map(json::read).transpose()
     }
 
-    /// Looks again, and says whether the session is still there and nobody has logged in with it
-    /// since. If so, what is known of it is what was found.
+    /// Looks again, and says whether the session is still there, and since then neither had a
+    /// [`login`](super::Session::login) nor a [`renew`](super::Session::renew). If so, what is known
+    /// of it is what was found.
     ///
     /// # Errors
     ///

@@ -90,7 +90,9 @@ impl<M, R> SessionLayer<M, R> {
     /// Keeps an index of each user's sessions in this backend, which is usually the same one: for
     /// logging out everywhere, a page of devices, and a limit of sessions.
     ///
-    /// A login then costs three round trips more.
+    /// A login then costs three round trips more. What has ended stays on its user's list, 16 bytes
+    /// each, until its absolute time-out, or until the list is looked at: for the page of devices, to
+    /// log out everywhere, or by a login above a [limit](Self::with_max_sessions).
     ///
     /// # Errors
     ///
@@ -160,6 +162,9 @@ impl<M, R> SessionLayer<M, R> {
     }
 
     /// The sessions of this layer, for handlers that log in and out, and for programs.
+    ///
+    /// To be taken when all is said of the layer: of what is said after that, it does not know. One
+    /// that was taken before [`with_key_secret`](Self::with_key_secret) finds nobody's sessions.
     #[must_use]
     pub fn handle(&self) -> Sessions<M> {
         Sessions::new(Arc::clone(&self.shared))

@@ -167,8 +167,8 @@
 //!   under way writes nothing any more, however late it comes.
 //! * **A login replaces the secret.** Whoever had the old one has nothing, and requests that were
 //!   under way with it write nothing.
-//! * **A rotation loses nobody.** Requests with either secret write during the overlap, and of
-//!   several rotations one wins.
+//! * **A rotation loses no request.** Those with either secret write during the overlap, and of
+//!   several rotations one wins. A client that never gets the new secret has 10 minutes left.
 //! * **No surprise cookie.** A response has one only if its request began the session, replaced its
 //!   secret or ended it.
 //! * **Time-outs by the backend's clock.** A session ends when its idle or its absolute time-out is

@@ -279,7 +279,8 @@ impl<M> Session<M> {
     /// Ends the session, at once and for all: whoever is still about to write it writes nothing.
     ///
     /// What this request changed before is dropped; what it changes after begins a new session.
-    /// Without a session, or with the token of one that has ended, it does nothing.
+    /// Without a session, or with the token of one that has ended, there is nothing more to do, and
+    /// the cookie stays.
     ///
     /// # Errors
     ///

@@ -64,7 +64,8 @@ impl<M> Sessions<M> {
     }
 
     /// Ends all sessions of this one's user but this one, and all logins that are under way; says
-    /// how many sessions. For after a change of password.
+    /// how many sessions. For after a change of password, together with
+    /// [`renew`](Session::renew): whoever has a copy of this session's token keeps it otherwise.
     ///
     /// # Errors
     ///

@@ -91,7 +91,7 @@ impl SessionRule {
     ///
     /// # Errors
     ///
-    /// Time-outs below a second; an idle one above the absolute one; an absolute one above 400
+    /// Time-outs below two seconds; an idle one above the absolute one; an absolute one above 400
     /// days, which is as long as browsers keep a cookie.
     pub fn with_timeouts(self, idle: Duration, absolute: Duration) -> Result<Self, ConfigError> {
         self.with_family(|family| family.signed_in = family::timeouts(idle, absolute))
@@ -126,7 +126,8 @@ impl SessionRule {
     /// [`renew`](super::Session::renew).
     ///
     /// Requests that are under way with the old secret go on: it works until 30 s after the first
-    /// request with the new one, and 10 minutes at most.
+    /// request with the new one, and 10 minutes at most. So a client that never gets the response
+    /// with the new secret, because the connection broke, is logged out 10 minutes later.
     ///
     /// # Errors
     ///

@@ -34,7 +34,8 @@ use crate::{
 pub enum MaxSessions {
     /// A login that would be one more is refused. Of two at the same moment, both may be.
     Reject(usize),
-    /// A login that is one more ends the oldest.
+    /// A login that is one more ends the oldest. Of several at the same moment, each may end the
+    /// others.
     EvictOldest(usize),
 }
 
