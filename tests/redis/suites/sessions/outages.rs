@@ -15,7 +15,7 @@ async fn is_outage(tries: u32, request: impl Future<Output = Answer>) -> Result<
     let (answer, time) = timed(request).await;
     assert!(answer.is_outage(), "{answer:?}");
     assert!(
-        time < COMMAND_TIMEOUT * tries + GRACE,
+        time < (COMMAND_TIMEOUT + GRACE) * tries,
         "{time:?}: {answer:?}"
     );
     Ok(answer)
@@ -239,5 +239,5 @@ pub(super) async fn a_forgotten_script_costs_no_session_anything(_: &Servers) ->
 /// The default.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// What a busy machine may add.
+/// What a busy machine may add to each.
 const GRACE: Duration = Duration::from_millis(200);
