@@ -98,7 +98,7 @@ impl BackendError {
         )
     }
 
-    /// Whether the backend, rather than this one call, is in trouble; what a breaker counts.
+    /// Whether the backend, rather than this one call, is in trouble.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         !matches!(

@@ -51,7 +51,7 @@ pub(super) struct Permit {
 /// What a call says about the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It answers, if only that it cannot read what it stores.
+    /// It answers, if only that it is full or cannot read what it stores.
     Answers,
     /// It is in trouble.
     Outage,
@@ -62,9 +62,13 @@ pub(super) enum Verdict {
 impl Verdict {
     pub(super) fn of<T>(answer: &Result<T>) -> Self {
         match answer {
-            Err(error) if error.is_outage() => Self::Outage,
-            Err(error) if error.kind() == BackendErrorKind::InvalidInput => Self::Unknown,
-            _ => Self::Answers,
+            Ok(_) => Self::Answers,
+            Err(error) => match error.kind() {
+                BackendErrorKind::InvalidInput => Self::Unknown,
+                // Refused at once: a server that is full still answers reads, and lets go.
+                BackendErrorKind::Rejected | BackendErrorKind::Corrupt => Self::Answers,
+                _ => Self::Outage,
+            },
         }
     }
 }
@@ -280,7 +284,7 @@ mod tests {
         let verdict = |kind| Verdict::of::<()>(&Err(BackendError::new(kind, "do it")));
         for kind in BackendErrorKind::ALL {
             let expected = match kind {
-                BackendErrorKind::Corrupt => Verdict::Answers,
+                BackendErrorKind::Rejected | BackendErrorKind::Corrupt => Verdict::Answers,
                 BackendErrorKind::InvalidInput => Verdict::Unknown,
                 _ => Verdict::Outage,
             };

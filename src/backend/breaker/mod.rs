@@ -20,8 +20,9 @@ use crate::clock::monotonic_now;
 
 /// A backend that is left alone while it is down, so that an outage costs its callers no waiting.
 ///
-/// After [5](Self::with_failure_threshold) outages in a row ([`BackendError::is_outage`]) it opens:
-/// calls fail at once with [`Unavailable`](BackendErrorKind::Unavailable), and nothing is applied.
+/// After [5](Self::with_failure_threshold) outages in a row ([`BackendError::is_outage`]) it opens.
+/// What is [`Rejected`](BackendErrorKind::Rejected) was answered, and at once, so it counts for none.
+/// Open, calls fail at once with [`Unavailable`](BackendErrorKind::Unavailable), and nothing is applied.
 /// After [1 s](Self::with_probe_after) one call goes through as a probe, while the others still
 /// fail at once. If the probe is answered the breaker closes; if the outage goes on, so does the
 /// wait. Calls that began before the breaker last opened or closed have no say.
@@ -197,7 +198,7 @@ mod tests {
         testing::{Fault, FaultBackend},
     };
 
-    const OUTAGE: Fault = Fault::Fail(BackendErrorKind::Rejected);
+    const OUTAGE: Fault = Fault::Fail(BackendErrorKind::TimedOut);
     const SECOND: Duration = Duration::from_secs(1);
 
     /// A breaker that opens at the second failure, and the faulty backend behind it.
@@ -239,7 +240,7 @@ mod tests {
             faulty.script([Fault::None, OUTAGE, Fault::None]);
             call(&breaker, op).await.expect("it is closed");
             let error = call(&breaker, op).await.expect_err("the outage");
-            assert_eq!(error.kind(), BackendErrorKind::Rejected);
+            assert_eq!(error.kind(), BackendErrorKind::TimedOut);
             call(&breaker, op).await.expect("one failure opens nothing");
         }
     }
