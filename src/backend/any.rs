@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::{
     Acquire, Amendment, Backend, Broadcast, Cursor, Decision, Entry, GetOptions, Hold, Index,
     KeyValue, Limit, Page, Precondition, Put, PutOptions, Quotas, Receipt, Result, SlotId,
-    SlotLimit, Slots, Subscription, erased::ErasedBackend,
+    SlotLimit, Slots, Subscription,
+    erased::{ErasedBackend, ErasedKeyValue, ErasedQuotas},
 };
 use crate::{clock::Timestamp, key::Key};
 
@@ -59,6 +60,10 @@ impl KeyValue for AnyBackend {
     fn clock_skew(&self) -> Duration {
         self.0.clock_skew()
     }
+
+    fn is_remote(&self) -> bool {
+        ErasedKeyValue::is_remote(&*self.0)
+    }
 }
 
 impl Quotas for AnyBackend {
@@ -71,7 +76,7 @@ impl Quotas for AnyBackend {
     }
 
     fn is_remote(&self) -> bool {
-        self.0.is_remote()
+        ErasedQuotas::is_remote(&*self.0)
     }
 
     async fn reset(&self, subject: &Key, limits: &[Limit]) -> Result<()> {

@@ -25,6 +25,7 @@ pub(crate) trait ErasedKeyValue: Send + Sync {
     fn delete(self: Arc<Self>, key: Key, precondition: Precondition) -> Call<bool>;
     fn touch(self: Arc<Self>, key: Key, ttl: Duration, precondition: Precondition) -> Call<bool>;
     fn clock_skew(&self) -> Duration;
+    fn is_remote(&self) -> bool;
 }
 
 impl<B: KeyValue> ErasedKeyValue for B {
@@ -46,6 +47,10 @@ impl<B: KeyValue> ErasedKeyValue for B {
 
     fn clock_skew(&self) -> Duration {
         KeyValue::clock_skew(self)
+    }
+
+    fn is_remote(&self) -> bool {
+        KeyValue::is_remote(self)
     }
 }
 

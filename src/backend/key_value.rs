@@ -74,6 +74,10 @@ pub trait KeyValue: Send + Sync + 'static {
     ///
     /// Zero in memory and on one Redis primary; in a Cluster an assumption about its nodes.
     fn clock_skew(&self) -> Duration;
+
+    /// Whether a call leaves this process. Then the backend's clock runs like any other, and layers
+    /// remember for a moment what it showed, to save questions.
+    fn is_remote(&self) -> bool;
 }
 
 /// How to read a record.

@@ -28,7 +28,7 @@
 //! * **Clones are handles** of one store, not copies of it.
 //!
 //! No method has a default, so that a wrapper cannot forget one: it forwards all of them,
-//! [`KeyValue::clock_skew`] and [`Quotas::is_remote`] included.
+//! [`KeyValue::clock_skew`] and both `is_remote` included.
 
 mod any;
 mod breaker;

@@ -98,6 +98,10 @@ impl KeyValue for Stub {
     fn clock_skew(&self) -> Duration {
         Self::CLOCK_SKEW
     }
+
+    fn is_remote(&self) -> bool {
+        false
+    }
 }
 
 impl Quotas for Stub {

@@ -74,6 +74,10 @@ macro_rules! impl_capabilities {
                 fn clock_skew(&self) -> Duration {
                     self.backend.clock_skew()
                 }
+
+                fn is_remote(&self) -> bool {
+                    self.leaves_process(KeyValue::is_remote(&self.backend))
+                }
             }
 
             impl<B: Quotas> Quotas for $Wrapper<B> {
@@ -88,7 +92,7 @@ macro_rules! impl_capabilities {
                 }
 
                 fn is_remote(&self) -> bool {
-                    self.leaves_process(self.backend.is_remote())
+                    self.leaves_process(Quotas::is_remote(&self.backend))
                 }
 
                 async fn reset(&self, subject: &Key, limits: &[Limit]) -> Result<()> {

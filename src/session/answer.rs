@@ -86,14 +86,13 @@ impl<B, R: Respond<B>> Finish<B, R> {
 impl Visit {
     /// Says that a response depends on its session, if it does.
     pub(super) fn mark<B>(self: &Arc<Self>, mut response: Response<B>) -> Response<B> {
-        let accessed = self.accessed();
-        if accessed.is_accessed() {
+        if self.is_accessed() {
             let headers = response.headers_mut();
             add_vary(headers, self.rule.family().transport.vary());
             headers
                 .entry(CACHE_CONTROL)
                 .or_insert(HeaderValue::from_static("no-store"));
-            response.extensions_mut().insert(accessed);
+            response.extensions_mut().insert(self.accessed());
         }
         response
     }

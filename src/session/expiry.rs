@@ -1,6 +1,9 @@
 //! How long a session lives, by the backend's clock.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use super::record::Head;
 use crate::{
@@ -25,7 +28,37 @@ impl ServerClock {
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        self.then + monotonic_now().saturating_duration_since(self.asked)
+        self.at(monotonic_now())
+    }
+
+    fn at(&self, moment: Monotonic) -> Timestamp {
+        self.then + moment.saturating_duration_since(self.asked)
+    }
+}
+
+/// What the backend's clock showed when an answer told of it last.
+///
+/// A question costs a second command, so one is asked once in a second and not for each read.
+#[derive(Debug, Default)]
+pub(super) struct LastHeard(Mutex<Option<ServerClock>>);
+
+impl LastHeard {
+    pub(super) fn note(&self, clock: ServerClock) {
+        let mut last = self.lock();
+        if last.is_none_or(|last| last.asked < clock.asked) {
+            *last = Some(clock);
+        }
+    }
+
+    /// The clock at this moment, if it was heard less than a second before.
+    pub(super) fn at(&self, moment: Monotonic) -> Option<Timestamp> {
+        let last = (*self.lock())?;
+        let age = moment.saturating_duration_since(last.asked);
+        (age < FRESH).then(|| last.at(moment))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<ServerClock>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -63,6 +96,9 @@ pub(super) fn gain(head: &Head, version: Version, ttl: Duration, now: Timestamp)
 fn whole_millis(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
+
+/// How long what a clock showed is gone by; so late is a step of it noticed.
+const FRESH: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

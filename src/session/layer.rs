@@ -43,6 +43,7 @@ impl SessionLayer {
         backend: impl KeyValue,
         policy: impl Policy<SessionRule>,
     ) -> Result<Self, ConfigError> {
+        policy.check()?;
         let mut first = None;
         policy.each_rule(&mut |rule| {
             first.get_or_insert_with(|| rule.clone());
@@ -68,11 +69,8 @@ impl SessionLayer {
     ) -> Result<Self, ConfigError> {
         policy.check()?;
         check_families(rule, &policy)?;
-        let store = Store {
-            backend: Arc::new(Breaker::new(backend)),
-            digester: Digester::default(),
-            family: Arc::clone(&rule.family().name),
-        };
+        let backend = Arc::new(Breaker::new(backend));
+        let store = Store::new(backend, &rule.family().name);
         Ok(Self {
             shared: Arc::new(Shared {
                 store,

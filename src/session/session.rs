@@ -251,8 +251,9 @@ impl<M> Session<M> {
     /// # Errors
     ///
     /// [`NoCookie`](SessionErrorKind::NoCookie) on such a route; see [the type](Self#errors).
-    pub async fn login(&self, ticket: LoginTicket) -> Result<(), SessionError> {
-        self.stage(StagedIdentity::SignedIn(ticket)).await
+    pub async fn login(&self, ticket: LoginTicket<M>) -> Result<(), SessionError> {
+        self.stage(StagedIdentity::SignedIn(ticket.into_inner()))
+            .await
     }
 
     /// Gives the session a new secret with the response: the old one is dead, and requests that are
@@ -292,16 +293,14 @@ impl<M> Session<M> {
             Standing::Stored(stored, _) => Ok(Some(stored.clone())),
             _ => Ok(None),
         })?;
-        if let Some(stored) = stored {
-            let store = &self.visit.shared.store;
-            store.end(&stored.handle, Ending::Destroyed).await?;
+        let shared = &self.visit.shared;
+        if let Some(stored) = &stored {
+            shared.store.end(&stored.handle, Ending::Destroyed).await?;
         }
-        let mut state = self.visit.lock();
-        if let Standing::Stored(..) = state.standing {
-            state.standing = Standing::Nothing;
-            state.is_destroyed = true;
+        self.visit.lock().note_destroyed();
+        if let Some(stored) = &stored {
+            shared.unlist(stored).await;
         }
-        state.forget_staged();
         Ok(())
     }
 

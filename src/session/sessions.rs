@@ -4,7 +4,11 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 
 use super::{
     DeviceSession, LoginTicket, Main, Session, SessionError, SessionErrorKind, SessionId,
-    names::check_user, record::Ending, shared::Shared, users::Roster, visit::State,
+    names::check_user,
+    record::Ending,
+    shared::Shared,
+    users::{Roster, Ticket, Users},
+    visit::State,
 };
 use crate::clock::monotonic_now;
 
@@ -42,7 +46,10 @@ impl<M> Sessions<M> {
     /// # Errors
     ///
     /// See [the type](Self#errors).
-    pub async fn begin_login(&self, user: impl fmt::Display) -> Result<LoginTicket, SessionError> {
+    pub async fn begin_login(
+        &self,
+        user: impl fmt::Display,
+    ) -> Result<LoginTicket<M>, SessionError> {
         let user = user.to_string();
         check_user(&user)?;
         let asked = monotonic_now();
@@ -50,7 +57,7 @@ impl<M> Sessions<M> {
             Some(users) => users.of(&self.shared.store, &user).epoch().await?,
             None => None,
         };
-        LoginTicket::new(user.into(), epoch, asked)
+        Ok(LoginTicket::new(Ticket::new(user.into(), epoch, asked)))
     }
 
     /// Ends all sessions of a user, and all logins that are under way; says how many sessions.
@@ -71,6 +78,7 @@ impl<M> Sessions<M> {
     ///
     /// See [the type](Self#errors).
     pub async fn destroy_others(&self, session: &Session<M>) -> Result<usize, SessionError> {
+        self.users()?;
         let Some((user, id)) = owner(session).await? else {
             return Ok(0);
         };
@@ -83,6 +91,7 @@ impl<M> Sessions<M> {
     ///
     /// See [the type](Self#errors).
     pub async fn devices(&self, session: &Session<M>) -> Result<Vec<DeviceSession>, SessionError> {
+        self.users()?;
         let Some((user, id)) = owner(session).await? else {
             return Ok(Vec::new());
         };
@@ -118,9 +127,12 @@ impl<M> Sessions<M> {
 
     fn roster<'a>(&'a self, user: &'a str) -> Result<Roster<'a>, SessionError> {
         check_user(user)?;
+        Ok(self.users()?.of(&self.shared.store, user))
+    }
+
+    fn users(&self) -> Result<&Users, SessionError> {
         let users = self.shared.users.as_ref();
-        let users = users.ok_or(SessionErrorKind::NoUsers)?;
-        Ok(users.of(&self.shared.store, user))
+        users.ok_or_else(|| SessionErrorKind::NoUsers.into())
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     record::Attributes,
     store::{Stored, Via},
     token::Token,
-    users::{LoginRefusal, LoginTicket, NotSignedIn, SignInto},
+    users::{LoginRefusal, NotSignedIn, SignInto, Ticket},
     visit::{StagedIdentity, Standing, Visit},
 };
 use crate::{
@@ -37,7 +37,7 @@ pub(super) enum Work {
     Create,
     /// Write what changed.
     Commit(Stored, Via, NewSecret),
-    SignIn(LoginTicket),
+    SignIn(Ticket),
     /// What changed is lost, for the session ended.
     Lose,
 }
@@ -246,7 +246,7 @@ impl Visit {
         }))
     }
 
-    async fn sign_in(&self, ticket: &LoginTicket) -> Result<Issue, NotSignedIn> {
+    async fn sign_in(&self, ticket: &Ticket) -> Result<Issue, NotSignedIn> {
         let (base, delta) = self.read(|state| (state.standing.clone(), state.delta.clone()));
         let csrf_seed = self.lock().next_csrf_seed()?;
         let base = match &base {
@@ -264,7 +264,7 @@ impl Visit {
         let (token, _) = into.run().await?;
         Ok(Issue {
             token,
-            max_age: self.rule.family().timeouts(true).absolute,
+            max_age: ticket.lifetime(self.rule.family().timeouts(true).absolute),
             is_new: true,
         })
     }

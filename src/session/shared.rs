@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{SessionRule, rule::Family, store::Store, users::Users};
+use super::{
+    SessionRule,
+    rule::Family,
+    store::{Store, Stored},
+    users::Users,
+};
 use crate::policy::Policy;
 
 /// Settings, and pointers to what is asked.
@@ -13,4 +18,13 @@ pub(super) struct Shared {
     pub(super) family: Arc<Family>,
     pub(super) policy: Arc<dyn Policy<SessionRule>>,
     pub(super) users: Option<Users>,
+}
+
+impl Shared {
+    /// Takes a session that has ended from its user's list, if it can: the list forgets it anyway.
+    pub(super) async fn unlist(&self, ended: &Stored) {
+        if let (Some(users), Some(user)) = (&self.users, ended.user()) {
+            let _ = users.of(&self.store, user).leave(&ended.handle).await;
+        }
+    }
 }

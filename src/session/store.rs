@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     SessionError, SessionErrorKind,
-    expiry::{ServerClock, read_at},
+    expiry::{LastHeard, ServerClock, read_at},
     record::{Content, Ending, Record},
     token::{Handle, Token},
 };
@@ -15,7 +15,7 @@ use crate::{
         BackendErrorKind, Entry, ErasedKeyValue, GetOptions, Precondition, Put, PutOptions,
         Result as BackendResult, Version,
     },
-    clock::{Monotonic, monotonic_now},
+    clock::{Monotonic, Timestamp, monotonic_now},
     key::{Digester, Key, KeyParts, Kind},
 };
 
@@ -25,6 +25,7 @@ pub(super) struct Store {
     pub(super) backend: Arc<dyn ErasedKeyValue>,
     pub(super) digester: Digester,
     pub(super) family: Arc<str>,
+    heard: Arc<LastHeard>,
 }
 
 /// A session as it stands in the store.
@@ -66,6 +67,15 @@ pub(super) struct Reading {
 }
 
 impl Store {
+    pub(super) fn new(backend: Arc<dyn ErasedKeyValue>, family: &Arc<str>) -> Self {
+        Self {
+            backend,
+            digester: Digester::default(),
+            family: Arc::clone(family),
+            heard: Arc::default(),
+        }
+    }
+
     /// Looks up what a token stands for.
     pub(super) async fn find(&self, token: &Token) -> Result<Found, SessionError> {
         let Some(reading) = self.read(&token.handle).await? else {
@@ -86,12 +96,31 @@ impl Store {
     /// Reads what stands under a handle.
     pub(super) async fn read(&self, handle: &Handle) -> Result<Option<Reading>, SessionError> {
         let asked = monotonic_now();
+        let known = self.time_at(asked);
+        let options = match known {
+            Some(_) => GetOptions::new(),
+            None => GetOptions::new().with_expiry(),
+        };
         let backend = Arc::clone(&self.backend);
-        let options = GetOptions::new().with_expiry();
-        match backend.get(self.key(handle), options).await? {
-            Some(entry) => Reading::new(entry, asked).map(Some),
-            None => Ok(None),
+        let Some(entry) = backend.get(self.key(handle), options).await? else {
+            return Ok(None);
+        };
+        let reading = Reading::new(entry, asked, known)?;
+        if known.is_none() {
+            self.heard.note(reading.clock);
         }
+        Ok(Some(reading))
+    }
+
+    /// What time it is at the backend, if that is known without asking; rather a little late, so that
+    /// sessions end a little early.
+    ///
+    /// A clock of this process's own may be one that a test moves.
+    fn time_at(&self, moment: Monotonic) -> Option<Timestamp> {
+        if !self.backend.is_remote() {
+            return None;
+        }
+        Some(self.heard.at(moment)? + self.backend.clock_skew())
     }
 
     /// Writes a record if what was read, or nothing, is still there.
@@ -106,6 +135,11 @@ impl Store {
         let backend = Arc::clone(&self.backend);
         let options = PutOptions::new(ttl).with_precondition(precondition);
         let put = backend.put(self.key(handle), value, options).await?;
+        let then = match &put {
+            Put::Stored(version) => version.written_at(),
+            Put::Conflict { now, .. } => *now,
+        };
+        self.heard.note(ServerClock::new(then, asked));
         Ok((put, asked))
     }
 
@@ -140,12 +174,13 @@ impl Store {
 }
 
 impl Reading {
-    fn new(entry: Entry, asked: Monotonic) -> Result<Self, SessionError> {
+    fn new(entry: Entry, asked: Monotonic, known: Option<Timestamp>) -> Result<Self, SessionError> {
         let content = Content::decode(entry.value).map_err(|_| SessionErrorKind::Unreadable)?;
         let then = match (&content, entry.expires_in) {
             (Content::Session(record), Some(left)) => read_at(entry.version, record.head.ttl, left),
             _ => entry.version.written_at(),
         };
+        let then = known.map_or(then, |known| known.max(entry.version.written_at()));
         Ok(Self {
             content,
             version: entry.version,
@@ -380,10 +415,12 @@ mod tests {
         let entry =
             |bytes: &'static [u8]| Entry::new(Bytes::from_static(bytes), Version::from_u64(1));
         for bytes in [&b"s\x02later"[..], b"s\x01short", b""] {
-            let error = Reading::new(entry(bytes), monotonic_now()).err().unwrap();
+            let error = Reading::new(entry(bytes), monotonic_now(), None)
+                .err()
+                .unwrap();
             assert_eq!(error.kind(), SessionErrorKind::Unreadable);
         }
-        let ended = Reading::new(entry(b"x\x01\x01"), monotonic_now()).unwrap();
+        let ended = Reading::new(entry(b"x\x01\x01"), monotonic_now(), None).unwrap();
         assert_eq!(ended.content, Content::Ended);
     }
 
@@ -394,7 +431,7 @@ mod tests {
         let ttl = bench.record.head.ttl;
         let entry = Entry::new(bench.record.encode(), version);
         let entry = entry.with_expires_in(ttl.checked_sub(Duration::from_secs(7)).unwrap());
-        let reading = Reading::new(entry, monotonic_now()).unwrap();
+        let reading = Reading::new(entry, monotonic_now(), None).unwrap();
         assert_eq!(reading.clock.now(), at(1_007));
     }
 }

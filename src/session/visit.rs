@@ -19,7 +19,7 @@ use super::{
     store::{Found, Stored, Via},
     token::Handle,
     transport::Presented,
-    users::LoginTicket,
+    users::Ticket,
 };
 use crate::{
     marks::{Flag, SessionAccessed},
@@ -84,7 +84,7 @@ pub(super) enum StagedIdentity {
     /// If there is no session, there is to be one.
     Started,
     Renewed,
-    SignedIn(LoginTicket),
+    SignedIn(Ticket),
 }
 
 impl Visit {
@@ -106,7 +106,12 @@ impl Visit {
         }
     }
 
-    /// Whether anybody asked, as other layers see it.
+    /// Whether anybody asked anything of this session.
+    pub(super) fn is_accessed(&self) -> bool {
+        self.is_accessed.load(Ordering::Relaxed)
+    }
+
+    /// Whether anybody asked, of this session or another layer's, as other layers see it.
     pub(super) fn accessed(self: &Arc<Self>) -> SessionAccessed {
         let own = || SessionAccessed::of(Arc::clone(self) as Arc<dyn Flag>);
         self.outer.clone().unwrap_or_else(own)
@@ -115,7 +120,10 @@ impl Visit {
     /// Finds out what the token stands for, once for all clones; a load that failed stays failed.
     pub(super) async fn load(&self) -> Result<(), SessionError> {
         // First, so that a response which is sealed after the question knows of this.
-        self.flag().store(true, Ordering::Relaxed);
+        self.is_accessed.store(true, Ordering::Relaxed);
+        if let Some(outer) = &self.outer {
+            outer.mark();
+        }
         if !self.loading.initialized() && self.lock().is_sealed {
             return Err(SessionErrorKind::Sealed.into());
         }
@@ -198,7 +206,7 @@ impl Visit {
 
 impl Flag for Visit {
     fn flag(&self) -> &AtomicBool {
-        self.outer.as_ref().map_or(&self.is_accessed, Flag::flag)
+        &self.is_accessed
     }
 }
 
@@ -298,6 +306,15 @@ impl State {
         if !is_moot && !matches!(self.identity, StagedIdentity::SignedIn(_)) {
             self.identity = identity;
         }
+    }
+
+    /// The session that the request came with has ended; what is changed from now on begins another.
+    pub(super) fn note_destroyed(&mut self) {
+        if let Standing::Stored(..) = self.standing {
+            self.standing = Standing::Nothing;
+            self.is_destroyed = true;
+        }
+        self.forget_staged();
     }
 
     /// Forgets all that is to become of the session.

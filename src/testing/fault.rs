@@ -351,8 +351,9 @@ mod tests {
     #[test]
     fn it_is_remote_if_it_shall_be_seen_so() {
         let backend = FaultBackend::new(MemoryBackend::new());
-        assert!(!backend.is_remote());
-        assert!(backend.seen_as_remote().is_remote());
+        assert!(!Quotas::is_remote(&backend) && !KeyValue::is_remote(&backend));
+        let backend = backend.seen_as_remote();
+        assert!(Quotas::is_remote(&backend) && KeyValue::is_remote(&backend));
     }
 
     #[tokio::test(start_paused = true)]

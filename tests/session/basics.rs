@@ -129,6 +129,7 @@ async fn a_request_makes_no_more_calls_than_it_must() {
             Op::Touch,
             Op::IndexAdd,
             Op::IndexMembers,
+            Op::IndexRemove,
         ];
         ops.map(|op| bed.backend.calls(op)).iter().sum::<u64>()
     };
@@ -155,5 +156,5 @@ async fn a_request_makes_no_more_calls_than_it_must() {
     browser.post("/login").await;
     assert_eq!(made(), 5, "login with users");
     browser.post("/logout").await;
-    assert_eq!(made(), 2, "destroy");
+    assert_eq!(made(), 3, "destroy, and take it from the list of its user");
 }

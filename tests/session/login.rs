@@ -308,3 +308,38 @@ async fn a_login_restarts_the_absolute_clock_with_the_time_outs_of_users() {
     bed.clock.advance(Duration::from_secs(23 * 3_600));
     assert_eq!(browser.get("/who").await.text, "ada");
 }
+
+#[tokio::test]
+async fn a_login_may_have_a_shorter_life_than_the_rule_gives_and_no_longer_one() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    for (wanted, lives) in [
+        (Some(DAY), DAY),
+        (Some(90 * DAY), 30 * DAY),
+        (None, 30 * DAY),
+    ] {
+        let bed = Bed::new();
+        let rule = web().with_timeouts(30 * DAY, 30 * DAY).unwrap();
+        let app = bed.app(rule, |sessions| {
+            let login = async move |session: Session| -> Result<(), SessionError> {
+                let mut ticket = sessions.begin_login("ada").await?;
+                if let Some(wanted) = wanted {
+                    ticket = ticket.with_lifetime(wanted);
+                }
+                session.login(ticket).await
+            };
+            let who = async |session: Session| -> Result<String, SessionError> {
+                Ok(session.user().await?.unwrap_or_default())
+            };
+            Router::new()
+                .route("/login", post(login))
+                .route("/who", axum::routing::get(who))
+        });
+        let browser = Browser::new(&app);
+        let login = browser.post("/login").await;
+        assert_eq!(max_age(login.cookies()[0]), lives.as_secs());
+        bed.clock.advance(lives - Duration::from_secs(1));
+        assert_eq!(browser.get("/who").await.text, "ada", "{wanted:?}");
+        bed.clock.advance(Duration::from_secs(1));
+        assert_eq!(browser.get("/who").await.text, "", "{wanted:?}");
+    }
+}

@@ -136,3 +136,30 @@ async fn a_cookie_and_a_header_go_side_by_side() {
     vary.sort_unstable();
     assert_eq!(vary, ["cookie", "x-session"]);
 }
+
+#[tokio::test]
+async fn a_response_varies_by_what_was_asked_and_not_by_what_another_layer_has() {
+    let bed = Bed::new();
+    let web = bed.layer(web());
+    let rule = SessionRule::new("mobile").unwrap();
+    let rule = rule
+        .with_header_transport(HeaderTransport::default())
+        .unwrap();
+    let mobile = bed.layer(rule).with_marker::<Admin>();
+    let router = Router::new()
+        .route(
+            "/web",
+            get(async |session: Session| session.state().await.map(drop)),
+        )
+        .route(
+            "/mobile",
+            get(async |session: Session<Admin>| session.state().await.map(drop)),
+        );
+    for browser in [
+        Browser::new(&router.clone().layer(web.clone()).layer(mobile.clone())),
+        Browser::new(&router.layer(mobile).layer(web)),
+    ] {
+        assert_eq!(browser.get("/web").await.headers["vary"], "cookie");
+        assert_eq!(browser.get("/mobile").await.headers["vary"], "x-session");
+    }
+}

@@ -20,7 +20,7 @@ use tower_stash::{
         Put, PutOptions, Result as BackendResult,
     },
     key::Key,
-    session::{Session, SessionCookie, SessionErrorKind, SessionLayer, SessionRule},
+    session::{MaxSessions, Session, SessionCookie, SessionErrorKind, SessionLayer, SessionRule},
     testing::Fault,
 };
 
@@ -107,6 +107,10 @@ impl KeyValue for OneShardDown {
     fn clock_skew(&self) -> Duration {
         self.backend.clock_skew()
     }
+
+    fn is_remote(&self) -> bool {
+        KeyValue::is_remote(&self.backend)
+    }
 }
 
 #[tokio::test]
@@ -161,4 +165,57 @@ async fn what_is_set_while_the_same_is_updated_is_not_lost() {
         .script([Fault::None, Fault::LateReply(Duration::from_millis(5))]);
     assert_eq!(browser.post("/").await.status, StatusCode::OK);
     assert_eq!(shop.get("/get/a").await.text, "100");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_logins_at_once_one_stays_where_one_is_allowed() {
+    let bed = Bed::new();
+    let layer = bed
+        .layer(web())
+        .with_max_sessions(MaxSessions::EvictOldest(1))
+        .unwrap();
+    let app = shop(layer.handle(), bed.gate.clone()).layer(layer);
+    let slow = bed
+        .backend
+        .clone()
+        .with_faults([Fault::LateReply(Duration::from_millis(1))]);
+    let _ = slow.with_fault_rate(1.0);
+    let browsers = [Browser::new(&app), Browser::new(&app)];
+    let logins = [0, 1].map(|at| browsers[at].posting("/login/ada"));
+    for login in logins {
+        assert_eq!(login.await.unwrap().status, StatusCode::OK);
+    }
+    let mut living = 0;
+    for browser in &browsers {
+        living += usize::from(browser.get("/who").await.text == "ada");
+    }
+    assert_eq!(living, 1);
+}
+
+#[tokio::test]
+async fn strangers_that_a_full_backend_refuses_shut_nobody_out() {
+    let bed = Bed::new();
+    let browser = bed.browser(web());
+    browser.post("/login/ada").await;
+    bed.backend
+        .script([Fault::Fail(BackendErrorKind::Rejected); 5]);
+    for _ in 0..5 {
+        let refused = browser.another().post("/set/a/1").await;
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(browser.get("/who").await.text, "ada");
+}
+
+#[tokio::test]
+async fn logins_and_logouts_leave_nothing_on_the_list() {
+    let bed = Bed::new();
+    let browser = bed.browser(web());
+    for _ in 0..50 {
+        browser.post("/login/ada").await;
+        browser.post("/logout").await;
+    }
+    let mut calls = bed.meter();
+    browser.post("/everywhere/ada").await;
+    let calls = calls();
+    assert!(calls <= 5, "{calls}");
 }

@@ -126,6 +126,10 @@ impl KeyValue for Spy {
     fn clock_skew(&self) -> Duration {
         self.backend.clock_skew()
     }
+
+    fn is_remote(&self) -> bool {
+        KeyValue::is_remote(&self.backend)
+    }
 }
 
 /// The bytes that a token stands for, of its handle and of its secret.

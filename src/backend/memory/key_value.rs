@@ -90,6 +90,10 @@ impl KeyValue for MemoryBackend {
     fn clock_skew(&self) -> Duration {
         Duration::ZERO
     }
+
+    fn is_remote(&self) -> bool {
+        false
+    }
 }
 
 impl Content for Value {

@@ -129,6 +129,10 @@ impl KeyValue for RedisBackend {
     fn clock_skew(&self) -> Duration {
         self.clock_skew
     }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
 }
 
 impl RedisBackend {

@@ -44,6 +44,7 @@ pub(in crate::session) struct SignIn {
     pub(in crate::session) digest: SecretDigest,
     pub(in crate::session) generation: u64,
     pub(in crate::session) csrf_seed: CsrfSeed,
+    pub(in crate::session) life: Duration,
     /// What stays of the attributes; all of them if it does not say.
     pub(in crate::session) kept: Option<Vec<Box<str>>>,
 }
@@ -149,7 +150,7 @@ pub(in crate::session) fn next_record(
             replace_secret(&mut record.head, *digest, now);
             record.head.generation = *generation;
         }
-        Identity::SignedIn(sign_in) => sign_in.apply(&mut record, family, now),
+        Identity::SignedIn(sign_in) => sign_in.apply(&mut record, now),
     }
     record.attributes = change.delta.apply(&record.attributes);
     let idle = family.timeouts(record.user.is_some()).idle;
@@ -194,12 +195,12 @@ fn replace_secret(head: &mut Head, digest: SecretDigest, now: Timestamp) {
 }
 
 impl SignIn {
-    fn apply(&self, record: &mut Record, family: &Family, now: Timestamp) {
+    fn apply(&self, record: &mut Record, now: Timestamp) {
         replace_secret(&mut record.head, self.digest, now);
         record.head.generation = self.generation;
         record.head.csrf_seed = self.csrf_seed;
         record.head.born = Some(now);
-        record.head.life = family.timeouts(true).absolute;
+        record.head.life = self.life;
         record.user = Some(self.user.clone());
         if let Some(kept) = &self.kept {
             // What is this crate's own stays as well: messages for the next page.

@@ -242,7 +242,7 @@ async fn jitter(attempt: u32) -> Result<(), SessionError> {
 }
 
 /// More conflicts than these in a row, or for longer, are given up; half the attempts follow a wait.
-const MAX_ATTEMPTS: u32 = 64;
+const MAX_ATTEMPTS: u32 = 256;
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// The first attempts follow at once.

@@ -77,11 +77,12 @@ impl Roster<'_> {
         if self.handles().await?.len() <= most {
             return Ok(());
         }
-        let mut others = self.living().await?;
-        others.retain(|device| device.handle != *newest);
-        others.sort_by_key(|device| device.born);
-        let surplus = (others.len() + 1).saturating_sub(most);
-        for device in others.iter().take(surplus) {
+        let mut living = self.living().await?;
+        living.sort_by_key(|device| (device.born, device.handle));
+        let surplus = living.len().saturating_sub(most);
+        // Of two logins at one moment, only the newer makes room.
+        let older = living.iter().take_while(|device| device.handle != *newest);
+        for device in older.take(surplus) {
             self.end_own(&device.handle, Ending::Evicted).await?;
         }
         Ok(())

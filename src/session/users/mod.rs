@@ -15,6 +15,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 pub(super) use self::sign_in::{LoginRefusal, NotSignedIn, SignInto};
+pub(super) use self::ticket::Ticket;
 pub use self::{devices::DeviceSession, ticket::LoginTicket};
 use super::{
     SessionError, SessionErrorKind,
@@ -95,15 +96,22 @@ impl Roster<'_> {
 
     /// Puts a session on the list; to be done before it is the user's.
     pub(super) async fn join(&self, handle: &Handle, until: Timestamp) -> Result<(), SessionError> {
-        let index = Arc::clone(self.index);
         let member = Bytes::copy_from_slice(handle.as_bytes());
-        Ok(index
-            .add(self.key(Kind::USER_INDEX), member, until + MARGIN)
-            .await?)
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let index = Arc::clone(self.index);
+            let added = index.add(self.key(Kind::USER_INDEX), member.clone(), until + MARGIN);
+            match added.await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.may_have_applied() && tries < MAX_TRIES => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Takes a session from the list that is not the user's and never will be.
-    async fn leave(&self, handle: &Handle) -> Result<(), SessionError> {
+    pub(super) async fn leave(&self, handle: &Handle) -> Result<(), SessionError> {
         let index = Arc::clone(self.index);
         let member = Bytes::copy_from_slice(handle.as_bytes());
         index.remove(self.key(Kind::USER_INDEX), member).await?;
@@ -152,9 +160,9 @@ impl Roster<'_> {
     }
 
     async fn end_all_where(&self, goes: impl Fn(&Handle) -> bool) -> Result<usize, SessionError> {
-        self.raise_epoch().await?;
         let mut ended = 0;
-        let mut failed = None;
+        // A store that is full takes no epoch, but lets sessions go.
+        let mut failed = self.raise_epoch().await.err();
         for handle in self.handles().await?.iter().filter(|handle| goes(handle)) {
             match self.end_listed(handle, Ending::Revoked).await {
                 Ok(was_theirs) => ended += usize::from(was_theirs),

@@ -19,7 +19,7 @@ use super::{
         store::{Stored, Via},
         token::Token,
     },
-    LoginTicket, MaxSessions, Roster, Users,
+    MaxSessions, Roster, Ticket, Users,
 };
 use crate::{clock::Timestamp, observe::WarnSite};
 
@@ -56,7 +56,7 @@ pub(in crate::session) struct SignInto<'a> {
     /// The session that the request came with.
     pub(in crate::session) base: Option<(&'a Stored, Via)>,
     pub(in crate::session) delta: &'a Delta,
-    pub(in crate::session) ticket: &'a LoginTicket,
+    pub(in crate::session) ticket: &'a Ticket,
     pub(in crate::session) csrf_seed: CsrfSeed,
 }
 
@@ -82,8 +82,9 @@ impl SignInto<'_> {
         };
         if let Some((replaced, _)) = replaced {
             let ended = self.shared.store.end(&replaced.handle, Ending::Destroyed);
-            if let Err(error) = ended.await {
-                LEFT_OVER.warn(&error);
+            match ended.await {
+                Ok(()) => self.shared.unlist(replaced).await,
+                Err(error) => LEFT_OVER.warn(&error),
             }
         }
         Ok(bound)
@@ -113,7 +114,7 @@ impl SignInto<'_> {
         is_created: bool,
     ) -> Result<(Token, Stored), NotSignedIn> {
         let roster = users.of(&self.shared.store, self.ticket.user());
-        let until = base.clock.now() + self.family.timeouts(true).absolute;
+        let until = base.clock.now() + self.life();
         roster.join(&base.handle, until).await?;
         let bound = match self.check(users, &roster, until - UNBOUND).await {
             Ok(()) => self.bind(base, via).await,
@@ -164,6 +165,7 @@ impl SignInto<'_> {
                 digest: token.secret.digest(),
                 generation: getrandom::u64()?,
                 csrf_seed: self.csrf_seed,
+                life: self.life(),
                 kept: self.ticket.kept.clone(),
             }),
         };
@@ -184,6 +186,10 @@ impl SignInto<'_> {
             }
             Err(NotCommitted::Failed(error)) => Err(NotSignedIn::Failed(error)),
         }
+    }
+
+    fn life(&self) -> Duration {
+        self.ticket.lifetime(self.family.timeouts(true).absolute)
     }
 
     /// What the request changed, and the session's label.

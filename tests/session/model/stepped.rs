@@ -197,6 +197,10 @@ impl KeyValue for Stepped {
     fn clock_skew(&self) -> Duration {
         Duration::ZERO
     }
+
+    fn is_remote(&self) -> bool {
+        false
+    }
 }
 
 impl Index for Stepped {

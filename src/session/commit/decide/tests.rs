@@ -229,6 +229,7 @@ fn value(json: &str) -> Value {
 
 fn sign_in() -> SignIn {
     SignIn {
+        life: Duration::from_secs(86_400),
         user: Bytes::from_static(b"ada"),
         digest: digest(4),
         generation: 2,
