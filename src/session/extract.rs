@@ -1,6 +1,6 @@
 //! The session as an argument of an axum handler.
 
-use std::{convert::Infallible, fmt, marker::PhantomData, ops::Deref};
+use std::{convert::Infallible, error::Error, fmt, marker::PhantomData, ops::Deref};
 
 use axum::{
     body::Body,
@@ -85,17 +85,33 @@ impl<M: 'static, T: Sync> FromRequestParts<T> for SessionUser<M> {
     }
 }
 
-/// There is no session layer of this marker around the handler, or it has no rule for the request;
-/// answered with 500.
+/// The request has no session of this marker: a mistake of the program, answered with 500.
+///
+/// It is one of four:
+///
+/// * There is no [`SessionLayer`](super::SessionLayer).
+/// * The layer's policy has no rule for this request. Where that is meant, a handler takes an
+///   `Option<Session>`.
+/// * The layer has another marker than the handler asks for: `Session<Staff>` is that of a layer
+///   [`with_marker::<Staff>()`](super::SessionLayer::with_marker), and `Session` of one without.
+/// * The route was added to the router after `.layer(..)`, which is around those before it.
 #[derive(Debug)]
 pub struct MissingSession(());
 
+impl fmt::Display for MissingSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "no session layer has a rule for this request: there is no layer, its policy leaves the \
+             request out, its marker is another one, or the route was added after .layer(..)",
+        )
+    }
+}
+
+impl Error for MissingSession {}
+
 impl IntoResponse for MissingSession {
     fn into_response(self) -> Response {
-        problem(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "no session layer has a rule for this request",
-        )
+        problem(StatusCode::INTERNAL_SERVER_ERROR, &self.to_string())
     }
 }
 

@@ -1,12 +1,16 @@
 //! What a rule says for a route.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::{
     Router,
+    extract::FromRequestParts as _,
     routing::{get, post},
 };
 use http::{Request, StatusCode, request::Parts, response};
@@ -297,11 +301,23 @@ async fn where_no_rule_is_there_is_no_session() {
     assert_eq!(browser.get("/without").await.text, "false");
     let missing = browser.get("/must").await;
     assert_eq!(missing.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(
-        missing
-            .text
-            .contains("no session layer has a rule for this request")
-    );
+    for why in [
+        "no session layer has a rule for this request",
+        "there is no layer",
+        "its policy leaves the request out",
+        "its marker is another one",
+        "the route was added after .layer(..)",
+    ] {
+        assert!(missing.text.contains(why), "{}", missing.text);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_session_is_an_error_that_an_extractor_can_pass_on() {
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    let missing = <Session>::from_request_parts(&mut parts, &()).await;
+    let error: Box<dyn Error> = missing.unwrap_err().into();
+    assert!(error.to_string().contains("there is no layer"));
 }
 
 #[test]
