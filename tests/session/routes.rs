@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -318,6 +319,41 @@ async fn a_missing_session_is_an_error_that_an_extractor_can_pass_on() {
     let missing = <Session>::from_request_parts(&mut parts, &()).await;
     let error: Box<dyn Error> = missing.unwrap_err().into();
     assert!(error.to_string().contains("there is no layer"));
+}
+
+#[test]
+fn time_outs_that_cannot_be_are_refused() {
+    const SECOND: Duration = Duration::from_secs(1);
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+    let refused = |idle, absolute| {
+        let texts = [
+            web().with_timeouts(idle, absolute),
+            web().with_anonymous_timeouts(idle, absolute),
+        ];
+        let [one, other] = texts.map(|rule| rule.unwrap_err().to_string());
+        assert_eq!(one, other);
+        one
+    };
+    assert!(refused(2 * SECOND - Duration::from_nanos(1), YEAR).contains("write 2 s or more"));
+    assert!(web().with_timeouts(2 * SECOND, 2 * SECOND).is_ok());
+    let longer = refused(61 * SECOND, 60 * SECOND);
+    assert!(
+        longer.contains("61s is longer than the absolute one of 60s: write 60s or less"),
+        "{longer}"
+    );
+    assert!(refused(SECOND * 60, 2 * YEAR).contains("400 days"));
+    let kept_by_the_browser = SessionCookie::default().with_browser_session();
+    for rule in [
+        web().with_header_transport(HeaderTransport::default()),
+        web().with_cookie(kept_by_the_browser),
+    ] {
+        let rule = rule.unwrap().with_timeouts(SECOND * 60, 2 * YEAR).unwrap();
+        assert!(rule.with_cookie(SessionCookie::default()).is_err());
+    }
+    assert!(web().with_touch_every(3_599 * SECOND).is_ok());
+    assert!(web().with_touch_every(3_600 * SECOND).is_err());
+    let seldom = web().with_touch_every(60 * SECOND).unwrap();
+    assert!(seldom.with_timeouts(60 * SECOND, YEAR).is_err());
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Family {
             }
             if idle > absolute {
                 return Err(ConfigError::new(format!(
-                    "an idle time-out of {idle:?} above the absolute one of {absolute:?}: write a shorter one, or the absolute one twice"
+                    "an idle time-out of {idle:?} is longer than the absolute one of {absolute:?}: write {absolute:?} or less; with the same for both, only the absolute one counts"
                 )));
             }
             self.transport.check(absolute)?;

@@ -69,7 +69,8 @@ impl SessionRule {
     ///
     /// # Errors
     ///
-    /// What browsers would refuse; the message says what to write instead.
+    /// What browsers would refuse, an absolute time-out above 400 days included (see
+    /// [`with_timeouts`](Self::with_timeouts)); the message says what to write instead.
     pub fn with_cookie(self, cookie: SessionCookie) -> Result<Self, ConfigError> {
         let transport = Transport::cookie(cookie)?;
         self.with_family(|family| family.transport = transport)
@@ -80,7 +81,7 @@ impl SessionRule {
     ///
     /// # Errors
     ///
-    /// Never yet; rules that are not consistent.
+    /// Never yet.
     pub fn with_header_transport(self, headers: HeaderTransport) -> Result<Self, ConfigError> {
         let transport = Transport::header(headers);
         self.with_family(|family| family.transport = transport)
@@ -91,8 +92,11 @@ impl SessionRule {
     ///
     /// # Errors
     ///
-    /// Time-outs below two seconds; an idle one above the absolute one; an absolute one above 400
-    /// days, which is as long as browsers keep a cookie.
+    /// An idle time-out below two seconds, above the absolute one, or not above what
+    /// [`with_touch_every`](Self::with_touch_every) was given; an absolute one above 400 days, which
+    /// is as long as browsers keep a cookie, unless the token is in
+    /// [headers](Self::with_header_transport) or the cookie is
+    /// [one of a browser session](SessionCookie::with_browser_session): say these first.
     pub fn with_timeouts(self, idle: Duration, absolute: Duration) -> Result<Self, ConfigError> {
         self.with_family(|family| family.signed_in = family::timeouts(idle, absolute))
     }
@@ -117,7 +121,8 @@ impl SessionRule {
     ///
     /// # Errors
     ///
-    /// As long as an idle time-out, or longer.
+    /// As long as an idle time-out, or longer: of that with a user, and of that without, which is an
+    /// hour by default.
     pub fn with_touch_every(self, gain: Duration) -> Result<Self, ConfigError> {
         self.with_family(|family| family.touch_every = Some(gain))
     }
@@ -141,7 +146,7 @@ impl SessionRule {
     ///
     /// # Errors
     ///
-    /// Those of a rule that is not consistent.
+    /// Never yet.
     pub fn with_on_reuse(self, on_reuse: OnReuse) -> Result<Self, ConfigError> {
         self.with_family(|family| family.on_reuse = on_reuse)
     }
