@@ -127,7 +127,17 @@ impl<M, R> SessionLayer<M, R> {
     }
 
     /// Handlers find the session as `Session<M2>`; for the second of two session layers around one
-    /// service. Its rule needs a name and a cookie of its own.
+    /// service. Its rule needs a name and a cookie of its own, which nothing checks: neither layer
+    /// knows of the other.
+    ///
+    /// * Of one cookie name, as the default is, a browser keeps one: each layer then takes the other's
+    ///   token for an unknown one, and whichever sets the cookie last logs the client out of the
+    ///   other. The same goes for two [header transports](super::HeaderTransport).
+    /// * Of one rule name the sessions are the same: who has a token of one layer can send it
+    ///   as that of the other.
+    /// * Of one marker, handlers find the session of the inner layer, and never that of the outer.
+    ///
+    /// Each layer has a [handle](Self::handle) of its own; logging out everywhere is asked of both.
     #[must_use]
     pub fn with_marker<M2>(self) -> SessionLayer<M2, R> {
         SessionLayer {
@@ -139,7 +149,9 @@ impl<M, R> SessionLayer<M, R> {
 
     /// Answers rejected requests in this way; by default as [`ProblemDetails`].
     ///
-    /// Of a request that has run, only method, URI, `Accept` and `Content-Type` are shown to it.
+    /// Of a request that has run, only method, URI, `Accept` and `Content-Type` are shown to it. A
+    /// [`SessionError`](super::SessionError) that a handler passes on is the handler's answer, and
+    /// not one of these.
     #[must_use]
     pub fn with_respond<R2>(self, respond: R2) -> SessionLayer<M, R2> {
         SessionLayer {

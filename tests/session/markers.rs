@@ -8,7 +8,9 @@ use axum::{
 use http::StatusCode;
 use tower_stash::{
     marks::SessionAccessed,
-    session::{HeaderTransport, Session, SessionCookie, SessionError, SessionRule, Sessions},
+    session::{
+        HeaderTransport, Session, SessionCookie, SessionError, SessionLayer, SessionRule, Sessions,
+    },
 };
 
 use crate::fixture::{Bed, Browser, web};
@@ -24,23 +26,7 @@ fn admin() -> SessionRule {
 fn site(bed: &Bed) -> Browser {
     let main = bed.layer(web());
     let admin = bed.layer(admin()).with_marker::<Admin>();
-    let (users, admins): (Sessions, Sessions<Admin>) = (main.handle(), admin.handle());
-    let login = async move |session: Session| {
-        let ticket = users.begin_login("ada").await?;
-        session.login(ticket).await
-    };
-    let elevate = async move |session: Session<Admin>| {
-        let ticket = admins.begin_login("root").await?;
-        session.login(ticket).await
-    };
-    let who = async |main: Session, admin: Session<Admin>| {
-        let (main, admin) = (main.user().await?, admin.user().await?);
-        Ok::<_, SessionError>(format!("{main:?} {admin:?}"))
-    };
-    let router = Router::new()
-        .route("/login", post(login))
-        .route("/elevate", post(elevate))
-        .route("/who", get(who))
+    let router = accounts(&main, &admin)
         .route(
             "/set",
             post(async |session: Session<Admin>| session.insert("a", 1).await),
@@ -59,6 +45,31 @@ fn site(bed: &Bed) -> Browser {
             ),
         );
     Browser::new(&router.layer(admin).layer(main))
+}
+
+/// Logging in at either of two layers, and who is logged in at both.
+fn accounts(main: &SessionLayer, admin: &SessionLayer<Admin>) -> Router {
+    let (users, admins): (Sessions, Sessions<Admin>) = (main.handle(), admin.handle());
+    let login = async move |session: Session| {
+        let ticket = users.begin_login("ada").await?;
+        session.login(ticket).await
+    };
+    let elevate = async move |session: Session<Admin>| {
+        let ticket = admins.begin_login("root").await?;
+        session.login(ticket).await
+    };
+    let who = async |main: Session, admin: Session<Admin>| {
+        let (main, admin) = (main.user().await?, admin.user().await?);
+        Ok::<_, SessionError>(format!("{main:?} {admin:?}"))
+    };
+    Router::new()
+        .route("/login", post(login))
+        .route("/elevate", post(elevate))
+        .route("/who", get(who))
+}
+
+fn pair(main: SessionLayer, admin: SessionLayer<Admin>) -> Browser {
+    Browser::new(&accounts(&main, &admin).layer(admin).layer(main))
 }
 
 #[tokio::test]
@@ -162,4 +173,69 @@ async fn a_response_varies_by_what_was_asked_and_not_by_what_another_layer_has()
         assert_eq!(browser.get("/web").await.headers["vary"], "cookie");
         assert_eq!(browser.get("/mobile").await.headers["vary"], "x-session");
     }
+}
+
+#[tokio::test]
+async fn of_two_layers_with_one_cookie_name_the_later_login_ends_the_other() {
+    let bed = Bed::new();
+    let inner = bed.layer(SessionRule::new("admin").unwrap());
+    let browser = pair(bed.layer(web()), inner.with_marker::<Admin>());
+    browser.post("/login").await;
+    assert_eq!(browser.get("/who").await.text, r#"Some("ada") None"#);
+    browser.post("/elevate").await;
+    assert_eq!(browser.get("/who").await.text, r#"None Some("root")"#);
+}
+
+#[tokio::test]
+async fn of_two_layers_with_one_rule_name_a_token_opens_both() {
+    let bed = Bed::new();
+    let cookie = SessionCookie::default().with_name("__Host-admin");
+    let inner = bed.layer(web().with_cookie(cookie).unwrap());
+    let browser = pair(bed.layer(web()), inner.with_marker::<Admin>());
+    browser.post("/login").await;
+    browser.set_cookie("__Host-admin", &browser.token());
+    assert_eq!(browser.get("/who").await.text, r#"Some("ada") Some("ada")"#);
+}
+
+#[tokio::test]
+async fn of_two_layers_with_one_marker_handlers_find_the_inner() {
+    let bed = Bed::new();
+    let set = async |session: Session| session.insert("a", 1).await;
+    let cookie = SessionCookie::default().with_name("__Host-inner");
+    let inner = SessionRule::new("inner").unwrap().with_cookie(cookie);
+    let router = Router::new().route("/", post(set));
+    let app = router
+        .layer(bed.layer(inner.unwrap()))
+        .layer(bed.layer(web()));
+    let begun = Browser::new(&app).post("/").await;
+    assert_eq!(begun.cookies().len(), 1);
+    assert!(begun.cookies()[0].starts_with("__Host-inner="));
+}
+
+#[tokio::test]
+async fn logging_out_everywhere_is_asked_of_each_layer() {
+    let bed = Bed::new();
+    let native = SessionRule::new("mobile").unwrap();
+    let native = native.with_header_transport(HeaderTransport::default());
+    let native = bed.layer(native.unwrap()).with_marker::<Admin>();
+    let main = bed.layer(web());
+    let (browsers, apps) = (main.handle(), native.handle());
+    let browser = pair(main, native);
+    browser.post("/login").await;
+    let told = browser.post("/elevate").await;
+    let token = told.headers["x-session-set"].clone();
+    let who = async || {
+        let request = http::Request::get("/who").header("x-session", &token);
+        browser.send(request).await.text
+    };
+    assert_eq!(who().await, r#"Some("ada") Some("root")"#);
+    for user in ["ada", "root"] {
+        assert_eq!(
+            browsers.destroy_all(user).await.unwrap(),
+            usize::from(user == "ada")
+        );
+    }
+    assert_eq!(who().await, r#"None Some("root")"#);
+    assert_eq!(apps.destroy_all("root").await.unwrap(), 1);
+    assert_eq!(who().await, "None None");
 }
