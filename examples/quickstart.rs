@@ -185,9 +185,13 @@ fn tell_what_to_try(address: SocketAddr, on_redis: bool) {
     );
     println!("  curl -i -b jar -c jar -d user=ada http://{address}/login");
     println!("  curl -i -b jar -c jar http://{address}/me                           # ada");
-    println!("  curl -i -b jar -c jar -X POST http://{address}/logout               # then 401");
     println!(
-        "  curl -i -b jar -c jar -X POST http://{address}/logout-everywhere    # on all devices\n"
+        "  curl -i -b jar -c jar -X POST http://{address}/logout-everywhere    # on all devices"
+    );
+    println!("  curl -i -b jar -c jar http://{address}/me                           # 401");
+    println!("  curl -i -b jar -c jar -d user=ada http://{address}/login            # once more");
+    println!(
+        "  curl -i -b jar -c jar -X POST http://{address}/logout               # on this one\n"
     );
     println!("  curl -i http://{address}/health\n");
     println!(
