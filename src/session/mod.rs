@@ -140,10 +140,97 @@
 //! |---|---|---|
 //! | 401 | `UNAUTHENTICATED` | nobody is logged in and the rule [requires a user](SessionRule::with_required_user); a login is not to be: the ticket is too old, the user was logged out everywhere meanwhile or has too many sessions; the session ended meanwhile and the rule [rejects that](SessionRule::with_on_gone) |
 //! | 403 | `PERMISSION_DENIED` | another site's page may have made the request, and the rule [asks](SessionRule::with_csrf) |
+//! | 500 | `INTERNAL` | the policy gave a rule that is not of the layer's family, a mistake of the program |
 //! | 409 | `ABORTED` | somebody else wrote the session meanwhile and the rule is [strict](SessionRule::with_strict_commits) |
 //! | 503 | `UNAVAILABLE` | the session could not be written, and the rule does not [keep such responses](SessionRule::with_on_outage) |
 //!
-//! A [`SessionError`] that a handler passes on is a response too, with the same meaning.
+//! What is written, [`with_respond`](SessionLayer::with_respond) says; the response's extensions have
+//! the [`Rejection`](crate::respond::Rejection).
+//!
+//! A [`SessionError`] that a handler passes on is the handler's own answer: with the feature `axum`
+//! a problem description as well, with the error's [status](SessionError::status), for 503
+//! `Retry-After: 1`, and the error's text as `detail`; `with_respond` is not asked, and there is no
+//! `Rejection`. The same is so for the extractors [`SessionUser`] and [`MissingSession`]. For pages
+//! of one form, turn the error into a response in your program's error type, by its
+//! [kind](SessionError::kind); for gRPC there is [`grpc_code`](SessionError::grpc_code).
+//!
+//! # Within a request
+//!
+//! A request sees what it has changed itself, though that is stored only with the response: `get`,
+//! `typed` and `flashes` give what was set, and [`user`](Session::user) who was logged in by this
+//! request. [`state`](Session::state), [`id`](Session::id), [`detach`](Session::detach) and the
+//! calls of [`Sessions`] go by what is stored: of a session that this request begins or logs in
+//! with, they tell from the next request on.
+//!
+//! # Browser and mobile app together
+//!
+//! Two layers, each with a rule of another name: a cookie for browsers, headers for the app. To keep
+//! handlers apart, the second has a marker:
+//!
+//! ```
+//! use axum::{Router, extract::State, http::StatusCode, routing::{get, post}};
+//! use tower_stash::{
+//!     backend::MemoryBackend,
+//!     policy::Routes,
+//!     session::{
+//!         HeaderTransport, Session, SessionError, SessionLayer, SessionRule, SessionUser, Sessions,
+//!     },
+//! };
+//!
+//! enum Mobile {}
+//!
+//! let backend = MemoryBackend::new();
+//! let browsers = SessionLayer::new(backend.clone(), SessionRule::new("web")?)?
+//!     .with_users(backend.clone())?;
+//! let mobile = SessionRule::new("mobile")?.with_header_transport(HeaderTransport::default())?;
+//! let mobile = SessionLayer::new(backend.clone(), Routes::new().any("/api/{*rest}", mobile))?
+//!     .with_users(backend)?
+//!     .with_marker::<Mobile>();
+//!
+//! let app: Router = Router::new()
+//!     .route("/me", get(async |user: SessionUser| user.into_inner()))
+//!     .route("/api/me", get(async |user: SessionUser<Mobile>| user.into_inner()))
+//!     .route("/password", post(change_password))
+//!     .with_state((browsers.handle(), mobile.handle()))
+//!     .layer(browsers)
+//!     .layer(mobile);
+//!
+//! async fn change_password(
+//!     State((browsers, mobile)): State<(Sessions, Sessions<Mobile>)>,
+//!     session: Session,
+//!     user: SessionUser,
+//! ) -> Result<StatusCode, SessionError> {
+//!     // When the new one is stored, once for each family:
+//!     browsers.destroy_others(&session).await?;
+//!     mobile.destroy_all(&*user).await?;
+//!     session.renew().await?;
+//!     Ok(StatusCode::NO_CONTENT)
+//! }
+//! # Ok::<(), tower_stash::ConfigError>(())
+//! ```
+//!
+//! A user's sessions of the two families know nothing of each other: `destroy_all`, `devices` and
+//! [`with_max_sessions`](SessionLayer::with_max_sessions) are for one of them, so ask both handles.
+//! What they must not have in common is said at [`with_marker`](SessionLayer::with_marker).
+//!
+//! # What a browser makes of it
+//!
+//! Some things happen after the response has left, where no server can help:
+//!
+//! * **Back after a logout.** What Chromium 156 was seen to do: of a page with `no-store`, which is
+//!   the default of pages that asked their session, it asks again once the logout has removed the
+//!   cookie; one with `Cache-Control: private` or `no-cache` it restores from memory as it was. One with
+//!   `no-store` it restores as well if the redirect of a login led to it whose response set the
+//!   cookie, or if the session was ended elsewhere, so that the cookie is still there;
+//!   `Clear-Site-Data` does not change that. What must not be seen again reloads itself:
+//!   `addEventListener('pageshow', (event) => event.persisted && location.reload())`.
+//! * **Answers that cross.** If the answer of a slow logout arrives after that of a login that began
+//!   meanwhile, its removal takes the newer cookie, and the user logs in again. The other way round
+//!   a cookie of the session that was ended comes back, and opens nothing.
+//! * **Answers that are lost.** A client that never got the answer of a
+//!   [rotation](SessionRule::with_rotation_every) comes with the old secret, which works for ten
+//!   minutes; after that it is logged out. One that never got the answer of a login is a stranger at
+//!   once, as the old secret is dead.
 //!
 //! # Over plain HTTP
 //!

@@ -88,7 +88,8 @@ impl<M> Session<M> {
         &self.visit
     }
 
-    /// What the session is.
+    /// What the session is, as it is stored: one that this request begins is
+    /// [`None`](SessionState::None) up to the next one.
     ///
     /// # Errors
     ///
@@ -102,7 +103,8 @@ impl<M> Session<M> {
         }))
     }
 
-    /// The session's public name, if there is one.
+    /// The session's public name, if one is stored: of one that this request begins, from the next
+    /// one on.
     ///
     /// # Errors
     ///
@@ -113,7 +115,8 @@ impl<M> Session<M> {
         Ok(self.visit.read(handle))
     }
 
-    /// Who is logged in.
+    /// Who is logged in; after a [`login`](Self::login) at once, although that is written only with
+    /// the response.
     ///
     /// # Errors
     ///

@@ -45,6 +45,68 @@
 //! # }
 //! ```
 //!
+//! Sessions: somebody logs in, sends the cookie that they were given, and is away for a day. A
+//! request made by hand is `https` or not, as you like: the layer does not look.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use axum::{
+//!     Router,
+//!     body::{Body, to_bytes},
+//!     http::{HeaderMap, Request},
+//!     routing::{get, post},
+//! };
+//! use tower::ServiceExt as _;
+//! use tower_stash::{
+//!     backend::MemoryBackend,
+//!     session::{Session, SessionLayer, SessionRule},
+//!     testing::ManualClock,
+//! };
+//!
+//! const HOUR: Duration = Duration::from_secs(3_600);
+//!
+//! fn service(backend: MemoryBackend) -> Router {
+//!     let rule = SessionRule::new("web").unwrap();
+//!     let layer = SessionLayer::new(backend, rule.with_timeouts(8 * HOUR, 24 * HOUR).unwrap());
+//!     let layer = layer.unwrap();
+//!     let sessions = layer.handle();
+//!     let log_in = async move |session: Session| {
+//!         let ticket = sessions.begin_login("ada").await?;
+//!         session.login(ticket).await
+//!     };
+//!     let me = async |session: Session| session.user().await.map(Option::unwrap_or_default);
+//!     Router::new().route("/login", post(log_in)).route("/me", get(me)).layer(layer)
+//! }
+//!
+//! /// What a client with this cookie is answered.
+//! async fn ask(app: &Router, target: &str, cookie: &str) -> (HeaderMap, String) {
+//!     let (method, path) = target.split_once(' ').unwrap();
+//!     let request = Request::builder().method(method).uri(path).header("cookie", cookie);
+//!     let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+//!     let (head, body) = response.into_parts();
+//!     let body = to_bytes(body, 1_000_000).await.unwrap();
+//!     (head.headers, String::from_utf8(body.to_vec()).unwrap())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let clock = ManualClock::new();
+//! let app = service(MemoryBackend::new().with_clock(clock.clone()));
+//!
+//! let (headers, _) = ask(&app, "POST /login", "").await;
+//! let cookie = headers["set-cookie"].to_str().unwrap();
+//! let (cookie, _) = cookie.split_once(';').unwrap(); // __Host-id=…
+//!
+//! clock.advance(7 * HOUR);
+//! assert_eq!(ask(&app, "GET /me", cookie).await.1, "ada"); // which moves the idle time-out
+//! clock.advance(7 * HOUR);
+//! assert_eq!(ask(&app, "GET /me", cookie).await.1, "ada");
+//! clock.advance(8 * HOUR);
+//! assert_eq!(ask(&app, "GET /me", cookie).await.1, "");
+//! # }
+//! ```
+//!
 //! After five failures the layer's [`Breaker`](crate::backend::Breaker) answers for a second by
 //! tokio's time, which a test under `#[tokio::test(start_paused = true)]` moves
 //! with `tokio::time::advance`.

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use axum::{Router, extract::State, routing::post};
+use axum::{
+    Router,
+    extract::State,
+    routing::{get, post},
+};
 use http::StatusCode;
 use tower_stash::session::{Session, SessionError, Sessions};
 
@@ -342,4 +346,27 @@ async fn a_login_may_have_a_shorter_life_than_the_rule_gives_and_no_longer_one()
         bed.clock.advance(Duration::from_secs(1));
         assert_eq!(browser.get("/who").await.text, "", "{wanted:?}");
     }
+}
+
+#[tokio::test]
+async fn a_request_sees_whom_it_logged_in_and_no_session_before_it_is_stored() {
+    let bed = Bed::new();
+    let app = bed.app(web(), |sessions| {
+        let sees = async |session: Session| {
+            let (user, id) = (session.user().await?, session.id().await?);
+            let (user, state) = (user.unwrap_or_default(), session.state().await?);
+            Ok::<_, SessionError>(format!("{user} {state:?} {}", id.is_some()))
+        };
+        let log_in = async move |session: Session| {
+            let ticket = sessions.begin_login("ada").await?;
+            session.login(ticket).await?;
+            sees(session).await
+        };
+        Router::new()
+            .route("/login", post(log_in))
+            .route("/next", get(sees))
+    });
+    let browser = Browser::new(&app);
+    assert_eq!(browser.post("/login").await.text, "ada None false");
+    assert_eq!(browser.get("/next").await.text, "ada Active true");
 }
