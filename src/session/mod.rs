@@ -121,6 +121,33 @@
 //! [`with_timeouts`](SessionRule::with_timeouts) and
 //! [`with_anonymous_timeouts`](SessionRule::with_anonymous_timeouts).
 //!
+//! "Remember me" is a rule for those who tick it, and a
+//! [shorter life](LoginTicket::with_lifetime) for the others. The idle time-out is the rule's for
+//! both, so it must reach as far:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower_stash::session::{Session, SessionError, SessionRule, Sessions};
+//!
+//! const DAY: Duration = Duration::from_secs(24 * 3_600);
+//!
+//! let web = SessionRule::new("web")?.with_timeouts(30 * DAY, 90 * DAY)?;
+//!
+//! async fn log_in(
+//!     sessions: &Sessions,
+//!     session: &Session,
+//!     user: &str,
+//!     is_remembered: bool,
+//! ) -> Result<(), SessionError> {
+//!     let mut ticket = sessions.begin_login(user).await?; // before the password is checked
+//!     if !is_remembered {
+//!         ticket = ticket.with_lifetime(DAY / 2);
+//!     }
+//!     session.login(ticket).await
+//! }
+//! # Ok::<(), tower_stash::ConfigError>(())
+//! ```
+//!
 //! # What clients see
 //!
 //! * **A cookie** when a session begins, when somebody logs in, and when its secret is replaced:
