@@ -42,7 +42,8 @@ use self::{
         a_login_with_an_index_is_five_round_trips,
         a_logout_everywhere_is_two_round_trips_and_three_a_session,
         a_request_makes_no_more_round_trips_than_it_must,
-        a_slide_puts_a_session_back_on_its_users_list, reading_writes_once_in_touch_every,
+        a_slide_puts_a_session_back_on_its_users_list, most_reads_are_one_command,
+        reading_writes_once_in_touch_every,
     },
 };
 use crate::{
@@ -55,6 +56,7 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Cluster::sessions_of_a_cluster_are_on_all_nodes
         Standalone::a_request_makes_no_more_round_trips_than_it_must
         Standalone::a_login_with_an_index_is_five_round_trips
+        Standalone::most_reads_are_one_command
         Standalone::a_logout_everywhere_is_two_round_trips_and_three_a_session
         Standalone::reading_writes_once_in_touch_every
         Standalone::a_slide_puts_a_session_back_on_its_users_list
