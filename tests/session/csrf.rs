@@ -188,7 +188,7 @@ async fn a_form_begins_the_session_that_its_token_is_of() {
 }
 
 #[tokio::test]
-async fn no_two_tokens_share_a_character_in_the_same_places() {
+async fn no_two_tokens_begin_alike_in_either_half() {
     let (_bed, browser) = bed();
     let mut starts = Vec::new();
     for _ in 0..20 {
