@@ -14,6 +14,7 @@ use super::{
     rejection,
     rule::{OnGone, OnOutage},
     settle::{Settled, Work},
+    state::State,
     visit::Visit,
 };
 use crate::{
@@ -132,7 +133,7 @@ fn outcome(visit: &Visit, settled: &Settled) -> Outcome {
     match settled {
         Settled::Rested if visit.failure().is_some() => Outcome::Outage,
         Settled::Rested if visit.read(|state| state.is_destroyed) => Outcome::Destroyed,
-        Settled::Rested if visit.read(super::visit::State::is_untouched) => Outcome::Untouched,
+        Settled::Rested if visit.read(State::is_untouched) => Outcome::Untouched,
         Settled::Rested => Outcome::Read,
         Settled::Slid => Outcome::Slid,
         Settled::Saved => Outcome::Saved,

@@ -1,6 +1,6 @@
 //! Messages for the next page.
 
-use super::{Session, SessionError, SessionErrorKind, json, names::FLASH, visit::State};
+use super::{Session, SessionError, SessionErrorKind, json, names::FLASH, state::State};
 use crate::clock::{Clock as _, SystemClock};
 
 /// A message for the next page; see [`Session::flash`].

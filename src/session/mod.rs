@@ -366,11 +366,14 @@ mod csrf;
 mod delta;
 mod detach;
 mod error;
+mod exact;
+mod excerpt;
 mod expiry;
 #[cfg(feature = "axum")]
 mod extract;
 mod flash;
 mod future;
+mod id;
 mod job;
 mod json;
 mod layer;
@@ -387,6 +390,7 @@ mod session;
 mod sessions;
 mod settle;
 mod shared;
+mod state;
 mod store;
 mod token;
 mod transport;
@@ -404,10 +408,11 @@ pub use self::{
     error::{SessionError, SessionErrorKind},
     flash::Flash,
     future::ResponseFuture,
+    id::SessionId,
     layer::SessionLayer,
     rule::{OnGone, OnOutage, OnReuse, SessionRule},
     service::SessionService,
-    session::{Main, Session, SessionId, SessionState},
+    session::{Main, Session, SessionState},
     sessions::Sessions,
     transport::{HeaderTransport, SameSite, SessionCookie},
     users::{DeviceSession, LoginTicket, MaxSessions},

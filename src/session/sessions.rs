@@ -7,8 +7,8 @@ use super::{
     names::check_user,
     record::Ending,
     shared::Shared,
+    state::State,
     users::{Roster, Ticket, Users},
-    visit::State,
 };
 use crate::clock::monotonic_now;
 

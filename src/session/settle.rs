@@ -14,10 +14,11 @@ use super::{
     delta::Delta,
     expiry::gain,
     record::Attributes,
+    state::{StagedIdentity, Standing},
     store::{Stored, Via},
     token::Token,
     users::{LoginRefusal, NotSignedIn, SignInto, Ticket},
-    visit::{StagedIdentity, Standing, Visit},
+    visit::Visit,
 };
 use crate::{
     backend::{Precondition, Put},

@@ -7,7 +7,7 @@ use super::{
     Session, SessionError, SessionErrorKind, json,
     names::{check_name, is_reserved},
     record::{Attributes, Codec},
-    visit::State,
+    state::State,
 };
 
 impl<M> Session<M> {

@@ -7,7 +7,7 @@ use blake3::Hash;
 
 use super::super::{
     Session, SessionError, SessionErrorKind,
-    visit::{StagedIdentity, Standing, State},
+    state::{StagedIdentity, Standing, State},
 };
 use crate::key::KeyParts;
 
