@@ -8,75 +8,68 @@ use http::{
 };
 
 use super::{
-    SessionError, SessionErrorKind,
+    SessionErrorKind,
     job::Job,
     outcome::Outcome,
     rejection,
     rule::{OnGone, OnOutage},
-    settle::{Settled, Work},
-    state::State,
-    visit::Visit,
+    settle::Settled,
+    visit::{NOT_LOADED, Visit},
+    work::Work,
 };
 use crate::{
     observe::WarnSite,
     respond::{Rejection, Respond},
 };
 
-/// A response that waits for its session.
-pub(super) struct Finish<B, R> {
+/// A response that is held back until its session is written.
+pub(super) struct HeldResponse<B, R> {
     visit: Arc<Visit>,
     respond: Arc<R>,
     response: Response<B>,
     is_login: bool,
-    work: Option<Work>,
 }
 
-impl<B, R> Finish<B, R> {
-    /// Closes the session to further changes and decides what is to be written.
-    pub(super) fn new(visit: Arc<Visit>, respond: Arc<R>, response: Response<B>) -> Self {
-        let (head, body) = response.into_parts();
-        let work = visit.seal(&head);
-        Self {
-            is_login: matches!(work, Work::SignIn(_)),
-            work: Some(work),
+impl<B, R> HeldResponse<B, R> {
+    /// Closes the session to further changes, and begins to write what there is of them.
+    pub(super) fn hold(
+        visit: Arc<Visit>,
+        respond: Arc<R>,
+        response: Response<B>,
+    ) -> (Self, Job<Settled>) {
+        let (parts, body) = response.into_parts();
+        let work = visit.seal(&parts);
+        let is_login = matches!(work, Work::LogIn(_));
+        let job = visit.begin(work);
+        let held = Self {
             visit,
             respond,
-            response: Response::from_parts(head, body),
-        }
-    }
-
-    /// Writes it. What a handler has decided on is written even if its client has gone.
-    pub(super) fn job(&mut self) -> Job<Settled> {
-        let visit = Arc::clone(&self.visit);
-        match self.work.take() {
-            None | Some(Work::Rest) => Job::Done(Some(Settled::Rested)),
-            Some(Work::Lose) => Job::Done(Some(Settled::Lost)),
-            Some(work @ Work::Slide(..)) => Job::inline(visit.settle(work)),
-            Some(work) => Job::spawned(visit.settle(work)),
-        }
+            response: Response::from_parts(parts, body),
+            is_login,
+        };
+        (held, job)
     }
 }
 
-impl<B, R: Respond<B>> Finish<B, R> {
-    /// The response, or an answer in its place.
-    pub(super) fn answer(self, settled: Option<Settled>) -> Response<B> {
+impl<B, R: Respond<B>> HeldResponse<B, R> {
+    /// The response, or an answer in its place; `None` is a job that nobody ended.
+    pub(super) fn release(self, settled: Option<Settled>) -> Response<B> {
         let Self {
             visit,
             respond,
             mut response,
             is_login,
-            ..
         } = self;
         let settled =
             settled.unwrap_or_else(|| Settled::Failed(SessionErrorKind::Indeterminate.into()));
-        outcome(&visit, &settled).record(&visit.rule);
+        Outcome::of(&visit, &settled).record(&visit.rule);
         if let Some(error) = visit.failure() {
-            NOT_READ.warn(error);
+            NOT_LOADED.warn(error);
         }
         if let Settled::Failed(error) = &settled {
             NOT_WRITTEN.warn(error);
         }
-        if let Some(rejection) = replaces(&visit, &settled, is_login) {
+        if let Some(rejection) = replacement(&visit, &settled, is_login) {
             response = rejection.answer(&*respond, &visit.request.to_parts());
         }
         visit.send_cookie(&settled, response.headers_mut());
@@ -115,8 +108,8 @@ impl Visit {
     }
 }
 
-/// Whether a route's rule or a failure puts another answer in the place of the response.
-fn replaces(visit: &Visit, settled: &Settled, is_login: bool) -> Option<Rejection> {
+/// The answer that a route's rule or a failure puts in the place of the response.
+fn replacement(visit: &Visit, settled: &Settled, is_login: bool) -> Option<Rejection> {
     let rule = &visit.rule;
     match settled {
         Settled::Lost if rule.route().on_gone == OnGone::Reject => Some(rejection::gone(rule)),
@@ -126,53 +119,6 @@ fn replaces(visit: &Visit, settled: &Settled, is_login: bool) -> Option<Rejectio
             Some(rejection::unavailable(rule))
         }
         _ => None,
-    }
-}
-
-fn outcome(visit: &Visit, settled: &Settled) -> Outcome {
-    match settled {
-        Settled::Rested if visit.failure().is_some() => Outcome::Outage,
-        Settled::Rested if visit.read(|state| state.is_destroyed) => Outcome::Destroyed,
-        Settled::Rested if visit.read(State::is_untouched) => Outcome::Untouched,
-        Settled::Rested => Outcome::Read,
-        Settled::Slid => Outcome::Slid,
-        Settled::Saved => Outcome::Saved,
-        Settled::Issued(issue) if issue.is_new => Outcome::Created,
-        Settled::Issued(_) => Outcome::Renewed,
-        Settled::Lost => Outcome::Gone,
-        Settled::Conflict => Outcome::Conflict,
-        Settled::LoginRefused(_) => Outcome::LoginRefused,
-        Settled::Failed(_) => Outcome::Outage,
-    }
-}
-
-/// Whether a request may run whose route needs a user.
-pub(super) struct Verdict(Result<bool, SessionError>);
-
-impl Verdict {
-    pub(super) async fn on(visit: Arc<Visit>) -> Self {
-        Self(
-            visit
-                .load()
-                .await
-                .map(|()| visit.read(|state| state.user().is_some())),
-        )
-    }
-
-    /// What it is told if it may not.
-    pub(super) fn rejection(self, visit: &Visit) -> Option<Rejection> {
-        match self.0 {
-            Ok(true) => None,
-            Ok(false) => {
-                Outcome::Unauthenticated.record(&visit.rule);
-                Some(rejection::unauthenticated(&visit.rule))
-            }
-            Err(error) => {
-                Outcome::Outage.record(&visit.rule);
-                NOT_READ.warn(&error);
-                Some(rejection::unavailable(&visit.rule))
-            }
-        }
     }
 }
 
@@ -191,6 +137,3 @@ fn add_vary(headers: &mut HeaderMap, name: HeaderName) {
 
 /// Where what a request changed was lost.
 static NOT_WRITTEN: WarnSite = WarnSite::new("session: commit");
-
-/// Where nobody could say whose a request is.
-static NOT_READ: WarnSite = WarnSite::new("session: load");

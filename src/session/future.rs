@@ -12,12 +12,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{
-    answer::{Finish, Verdict},
-    job::Job,
-    settle::Settled,
-    visit::Visit,
-};
+use super::{admission::Admission, answer::HeldResponse, job::Job, settle::Settled, visit::Visit};
 use crate::respond::Respond;
 
 pin_project! {
@@ -45,11 +40,11 @@ pin_project! {
         /// It is not the layer's business.
         Passing { #[pin] response: S::Future },
         /// Whether a user is logged in is looked up before the request may run.
-        Checking { job: Job<Verdict>, waiting: Option<Waiting<S, Request<RequestBody>, R>> },
+        Checking { job: Job<Admission>, waiting: Option<Waiting<S, Request<RequestBody>, R>> },
         /// The request runs.
         Serving { #[pin] response: S::Future, visit: Arc<Visit>, respond: Arc<R> },
         /// It has been answered; what changed is being written.
-        Settling { job: Job<Settled>, finish: Option<Finish<B, R>> },
+        Settling { job: Job<Settled>, held: Option<HeldResponse<B, R>> },
         /// There is an answer.
         Answering { response: Option<Response<B>> },
     }
@@ -84,7 +79,7 @@ where
     }
 
     /// The request does not run.
-    pub(super) fn answered(response: Response<B>) -> Self {
+    pub(super) fn answering(response: Response<B>) -> Self {
         Self {
             state: State::Answering {
                 response: Some(response),
@@ -98,7 +93,7 @@ where
         request: Request<RequestBody>,
         respond: Arc<R>,
     ) -> Self {
-        let job = Job::inline(Verdict::on(Arc::clone(&visit)));
+        let job = Job::inline(Admission::of(Arc::clone(&visit)));
         let waiting = Some(Waiting {
             visit,
             ready,
@@ -124,9 +119,9 @@ where
             let next = match state.as_mut().project() {
                 StateProjection::Passing { response } => return response.poll(cx),
                 StateProjection::Checking { job, waiting } => {
-                    let verdict = ready!(Pin::new(job).poll(cx));
-                    match (verdict, waiting.take()) {
-                        (Some(verdict), Some(waiting)) => waiting.proceed(verdict),
+                    let admission = ready!(Pin::new(job).poll(cx));
+                    match (admission, waiting.take()) {
+                        (Some(admission), Some(waiting)) => waiting.proceed(admission),
                         _ => return Poll::Pending,
                     }
                 }
@@ -136,17 +131,18 @@ where
                     respond,
                 } => {
                     let response = ready!(response.poll(cx))?;
-                    let mut finish = Finish::new(Arc::clone(visit), Arc::clone(respond), response);
+                    let (visit, respond) = (Arc::clone(visit), Arc::clone(respond));
+                    let (held, job) = HeldResponse::hold(visit, respond, response);
                     State::Settling {
-                        job: finish.job(),
-                        finish: Some(finish),
+                        job,
+                        held: Some(held),
                     }
                 }
-                StateProjection::Settling { job, finish } => {
+                StateProjection::Settling { job, held } => {
                     let settled = ready!(Pin::new(job).poll(cx));
-                    match finish.take() {
-                        Some(finish) => State::Answering {
-                            response: Some(finish.answer(settled)),
+                    match held.take() {
+                        Some(held) => State::Answering {
+                            response: Some(held.release(settled)),
                         },
                         None => return Poll::Pending,
                     }
@@ -165,11 +161,11 @@ impl<S, RequestBody, R> Waiting<S, Request<RequestBody>, R>
 where
     S: Service<Request<RequestBody>>,
 {
-    fn proceed<B>(mut self, verdict: Verdict) -> State<S, RequestBody, B, R>
+    fn proceed<B>(mut self, admission: Admission) -> State<S, RequestBody, B, R>
     where
         R: Respond<B>,
     {
-        match verdict.rejection(&self.visit) {
+        match admission.rejection(&self.visit) {
             None => State::Serving {
                 response: self.ready.call(self.request),
                 visit: self.visit,

@@ -10,7 +10,7 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 /// Work on a session that a response waits for.
 pub(super) enum Job<T> {
-    /// Nothing to wait for.
+    /// There is nothing to wait for.
     Done(Option<T>),
     /// Ends when who waits for it goes away.
     Inline(Pin<Box<dyn Future<Output = T> + Send>>),
@@ -19,6 +19,10 @@ pub(super) enum Job<T> {
 }
 
 impl<T: Send + 'static> Job<T> {
+    pub(super) fn done(output: T) -> Self {
+        Self::Done(Some(output))
+    }
+
     pub(super) fn inline(work: impl Future<Output = T> + Send + 'static) -> Self {
         Self::Inline(Box::pin(work))
     }

@@ -360,6 +360,7 @@
 //! eviction after a login that left a session behind, and a secret that came back long after a
 //! rotation replaced it (see [`OnReuse`]).
 
+mod admission;
 mod answer;
 mod commit;
 mod csrf;
@@ -397,6 +398,7 @@ mod transport;
 mod typed;
 mod users;
 mod visit;
+mod work;
 
 #[cfg(feature = "axum")]
 pub use self::extract::{MissingSession, SessionUser};

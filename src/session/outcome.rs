@@ -1,6 +1,6 @@
 //! What became of a request's session, for metrics and events.
 
-use super::SessionRule;
+use super::{SessionRule, settle::Settled, state::State, visit::Visit};
 
 /// What a layer did for a request that has a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,24 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
+    /// What became of a request whose session is settled.
+    pub(super) fn of(visit: &Visit, settled: &Settled) -> Self {
+        match settled {
+            Settled::Rested if visit.failure().is_some() => Self::Outage,
+            Settled::Rested if visit.read(|state| state.is_destroyed) => Self::Destroyed,
+            Settled::Rested if visit.read(State::is_untouched) => Self::Untouched,
+            Settled::Rested => Self::Read,
+            Settled::Slid => Self::Slid,
+            Settled::Saved => Self::Saved,
+            Settled::Issued(issue) if issue.is_new => Self::Created,
+            Settled::Issued(_) => Self::Renewed,
+            Settled::Lost => Self::Gone,
+            Settled::Conflict => Self::Conflict,
+            Settled::LoginRefused(_) => Self::LoginRefused,
+            Settled::Failed(_) => Self::Outage,
+        }
+    }
+
     /// Counts the outcome under its rule.
     pub(super) fn record(self, rule: &SessionRule) {
         rule.family().decisions.record(self.as_str());

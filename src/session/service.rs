@@ -97,12 +97,12 @@ where
         if !visit.rule.family().is_same(&self.shared.family) {
             FOREIGN.warn(&"a policy gave a rule that is not of its layer's family");
             let rejection = rejection::foreign(&visit.rule);
-            return ResponseFuture::answered(rejection.answer(&*respond, &parts));
+            return ResponseFuture::answering(rejection.answer(&*respond, &parts));
         }
         if !visit.rule.route().admits(&parts) {
             Outcome::CrossSite.record(&visit.rule);
             let rejection = rejection::cross_site(&visit.rule);
-            return ResponseFuture::answered(rejection.answer(&*respond, &parts));
+            return ResponseFuture::answering(rejection.answer(&*respond, &parts));
         }
         if visit.rule.route().needs_user {
             let ready = self.take_ready();

@@ -145,6 +145,22 @@ impl State {
         }
     }
 
+    /// Drops what changes nothing of the session as it was loaded; but not before a login, which may
+    /// keep less of that.
+    pub(super) fn forget_what_changes_nothing(&mut self) {
+        match (&self.standing, &self.identity) {
+            (_, StagedIdentity::SignedIn(_)) | (Standing::NotLoaded | Standing::Gone, _) => {}
+            (Standing::Nothing, _) => {
+                let nothing = Attributes::default();
+                self.delta.forget_what_changes_nothing(&nothing);
+            }
+            (Standing::Stored(stored, _), _) => {
+                let attributes = &stored.record.attributes;
+                self.delta.forget_what_changes_nothing(attributes);
+            }
+        }
+    }
+
     /// The session that the request came with has ended; what is changed from now on begins another.
     pub(super) fn note_destroyed(&mut self) {
         if let Standing::Stored(..) = self.standing {

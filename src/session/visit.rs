@@ -162,3 +162,6 @@ impl Flag for Visit {
 
 /// Where secrets come back that had been replaced.
 static REUSED: WarnSite = WarnSite::new("session: reused secret");
+
+/// Where nobody could say whose a request is.
+pub(super) static NOT_LOADED: WarnSite = WarnSite::new("session: load");

@@ -9,7 +9,7 @@ use super::{
         record::{Ending, Record},
         token::Handle,
     },
-    MARGIN, Roster, Standing,
+    Listed, MARGIN, Roster,
 };
 use crate::{backend::Version, clock::Timestamp};
 
@@ -101,11 +101,11 @@ impl Roster<'_> {
         }
         let mut count = 0;
         for (handle, deadline) in members {
-            let counts = match self.standing(&handle).await? {
-                Standing::TheirOwn(_) | Standing::Unknown => true,
-                Standing::Nobodys => deadline >= under_way + MARGIN,
-                Standing::AnothersNow => false,
-                Standing::Ended => {
+            let counts = match self.listed(&handle).await? {
+                Listed::TheirOwn(_) | Listed::Unknown => true,
+                Listed::Nobodys => deadline >= under_way + MARGIN,
+                Listed::AnothersNow => false,
+                Listed::Ended => {
                     self.leave(&handle).await?;
                     false
                 }
@@ -119,11 +119,11 @@ impl Roster<'_> {
     async fn living(&self) -> Result<Vec<Device>, SessionError> {
         let mut living = Vec::new();
         for handle in self.handles().await? {
-            match self.standing(&handle).await? {
-                Standing::TheirOwn(device) => living.push(device),
+            match self.listed(&handle).await? {
+                Listed::TheirOwn(device) => living.push(device),
                 // Final: a handle joins only when there is a record, and is never used again.
-                Standing::Ended => self.leave(&handle).await?,
-                Standing::Nobodys | Standing::AnothersNow | Standing::Unknown => {}
+                Listed::Ended => self.leave(&handle).await?,
+                Listed::Nobodys | Listed::AnothersNow | Listed::Unknown => {}
             }
         }
         Ok(living)

@@ -7,16 +7,18 @@
 //! before, so that one whose handle was on the list fails as well, even when the tombstone is gone.
 
 mod devices;
-mod sign_in;
+mod login;
 mod ticket;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-pub(super) use self::sign_in::{LoginRefusal, NotSignedIn, SignInto};
-pub(super) use self::ticket::Ticket;
 pub use self::{devices::DeviceSession, ticket::LoginTicket};
+pub(super) use self::{
+    login::{Login, LoginRefusal, NotLoggedIn},
+    ticket::Ticket,
+};
 use super::{
     SessionError, SessionErrorKind,
     record::{Content, Ending},
@@ -175,12 +177,12 @@ impl Roster<'_> {
     /// Ends a session of the list, also one that a login is about to make the user's; says whether
     /// it was the user's.
     async fn end_listed(&self, handle: &Handle, ending: Ending) -> Result<bool, SessionError> {
-        let standing = self.standing(handle).await?;
-        if !matches!(standing, Standing::AnothersNow | Standing::Ended) {
+        let listed = self.listed(handle).await?;
+        if !matches!(listed, Listed::AnothersNow | Listed::Ended) {
             self.store.end(handle, ending).await?;
         }
         self.leave(handle).await?;
-        Ok(matches!(standing, Standing::TheirOwn(_)))
+        Ok(matches!(listed, Listed::TheirOwn(_)))
     }
 
     /// Ends a session if it is the user's, and says whether it was.
@@ -189,7 +191,7 @@ impl Roster<'_> {
         handle: &Handle,
         ending: Ending,
     ) -> Result<bool, SessionError> {
-        if !matches!(self.standing(handle).await?, Standing::TheirOwn(_)) {
+        if !matches!(self.listed(handle).await?, Listed::TheirOwn(_)) {
             return Ok(false);
         }
         self.store.end(handle, ending).await?;
@@ -198,27 +200,27 @@ impl Roster<'_> {
     }
 
     /// Whose session a handle of the list is.
-    async fn standing(&self, handle: &Handle) -> Result<Standing, SessionError> {
+    async fn listed(&self, handle: &Handle) -> Result<Listed, SessionError> {
         let reading = match self.store.read(handle).await {
             Ok(Some(reading)) => reading,
-            Ok(None) => return Ok(Standing::Ended),
+            Ok(None) => return Ok(Listed::Ended),
             Err(error) if error.kind() == SessionErrorKind::Unreadable => {
-                return Ok(Standing::Unknown);
+                return Ok(Listed::Unknown);
             }
             Err(error) => return Err(error),
         };
         let Content::Session(record) = &reading.content else {
-            return Ok(Standing::Ended);
+            return Ok(Listed::Ended);
         };
         if reading.clock.now() >= record.head.deadline(reading.version) {
-            return Ok(Standing::Ended);
+            return Ok(Listed::Ended);
         }
         Ok(match &record.user {
-            None => Standing::Nobodys,
+            None => Listed::Nobodys,
             Some(user) if **user == *self.user.as_bytes() => {
-                Standing::TheirOwn(devices::Device::new(*handle, record, reading.version))
+                Listed::TheirOwn(devices::Device::new(*handle, record, reading.version))
             }
-            Some(_) => Standing::AnothersNow,
+            Some(_) => Listed::AnothersNow,
         })
     }
 
@@ -228,8 +230,8 @@ impl Roster<'_> {
     }
 }
 
-/// Whose a session is that is on a user's list.
-enum Standing {
+/// What a session is that is on a user's list.
+enum Listed {
     TheirOwn(devices::Device),
     /// A login is under way with it, or failed.
     Nobodys,

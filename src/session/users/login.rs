@@ -25,7 +25,7 @@ use crate::{clock::Timestamp, observe::WarnSite};
 
 /// Why nobody was logged in.
 #[derive(Clone, Debug)]
-pub(in crate::session) enum NotSignedIn {
+pub(in crate::session) enum NotLoggedIn {
     Refused(LoginRefusal),
     Failed(SessionError),
 }
@@ -43,14 +43,14 @@ pub(in crate::session) enum LoginRefusal {
     TooManySessions,
 }
 
-impl<E: Into<SessionError>> From<E> for NotSignedIn {
+impl<E: Into<SessionError>> From<E> for NotLoggedIn {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
 }
 
 /// A login, and what it starts from.
-pub(in crate::session) struct SignInto<'a> {
+pub(in crate::session) struct Login<'a> {
     pub(in crate::session) shared: &'a Shared,
     pub(in crate::session) family: &'a Family,
     /// The session that the request came with.
@@ -60,11 +60,11 @@ pub(in crate::session) struct SignInto<'a> {
     pub(in crate::session) csrf_seed: CsrfSeed,
 }
 
-impl SignInto<'_> {
+impl Login<'_> {
     /// Binds a session to the ticket's user and says by which token.
-    pub(in crate::session) async fn run(&self) -> Result<(Token, Stored), NotSignedIn> {
+    pub(in crate::session) async fn run(&self) -> Result<Token, NotLoggedIn> {
         if self.ticket.is_too_old() {
-            return Err(NotSignedIn::Refused(LoginRefusal::TicketTooOld));
+            return Err(NotLoggedIn::Refused(LoginRefusal::TicketTooOld));
         }
         // Another user's session is not taken over; it ends when the new one is there.
         let kept = self.base.filter(|(base, _)| self.is_free(base));
@@ -112,7 +112,7 @@ impl SignInto<'_> {
         base: &Stored,
         via: Via,
         is_created: bool,
-    ) -> Result<(Token, Stored), NotSignedIn> {
+    ) -> Result<Token, NotLoggedIn> {
         let roster = users.of(&self.shared.store, self.ticket.user());
         let until = base.clock.now() + self.life();
         roster.join(&base.handle, until).await?;
@@ -120,7 +120,7 @@ impl SignInto<'_> {
             Ok(()) => self.bind(base, via).await,
             Err(refused) => Err(refused),
         };
-        if is_created && matches!(bound, Err(NotSignedIn::Refused(_))) {
+        if is_created && matches!(bound, Err(NotLoggedIn::Refused(_))) {
             // One that others know may become the user's by them, and one whose answer did not come
             // may be the user's.
             let _ = roster.leave(&base.handle).await;
@@ -140,23 +140,23 @@ impl SignInto<'_> {
         users: &Users,
         roster: &Roster<'_>,
         under_way: Timestamp,
-    ) -> Result<(), NotSignedIn> {
+    ) -> Result<(), NotLoggedIn> {
         if let Some(MaxSessions::Reject(most)) = users.max_sessions
             && roster.has_more_than(most, under_way).await?
         {
-            return Err(NotSignedIn::Refused(LoginRefusal::TooManySessions));
+            return Err(NotLoggedIn::Refused(LoginRefusal::TooManySessions));
         }
         let epoch = roster.epoch().await?;
         if epoch.is_some() && epoch != self.ticket.epoch {
-            return Err(NotSignedIn::Refused(LoginRefusal::LoggedOutMeanwhile));
+            return Err(NotLoggedIn::Refused(LoginRefusal::LoggedOutMeanwhile));
         }
         if self.ticket.is_too_old() {
-            return Err(NotSignedIn::Refused(LoginRefusal::TicketTooOld));
+            return Err(NotLoggedIn::Refused(LoginRefusal::TicketTooOld));
         }
         Ok(())
     }
 
-    async fn bind(&self, base: &Stored, via: Via) -> Result<(Token, Stored), NotSignedIn> {
+    async fn bind(&self, base: &Stored, via: Via) -> Result<Token, NotLoggedIn> {
         let token = Token::renewed(base.handle)?;
         let change = Change {
             delta: self.labelled(),
@@ -177,14 +177,14 @@ impl SignInto<'_> {
             mode: Mode::Exact,
         };
         match commit.run(|_| Ok(change.clone())).await {
-            Ok(stored) => Ok((token, stored)),
+            Ok(_) => Ok(token),
             Err(NotCommitted::Refused(Refusal::Indeterminate)) => {
                 Err(SessionErrorKind::Indeterminate.into())
             }
             Err(NotCommitted::Refused(Refusal::Gone | Refusal::Conflict)) => {
-                Err(NotSignedIn::Refused(LoginRefusal::SessionEnded))
+                Err(NotLoggedIn::Refused(LoginRefusal::SessionEnded))
             }
-            Err(NotCommitted::Failed(error)) => Err(NotSignedIn::Failed(error)),
+            Err(NotCommitted::Failed(error)) => Err(NotLoggedIn::Failed(error)),
         }
     }
 
