@@ -52,7 +52,7 @@ impl<B, R> HeldResponse<B, R> {
 }
 
 impl<B, R: Respond<B>> HeldResponse<B, R> {
-    /// The response, or an answer in its place; `None` is a job that nobody ended.
+    /// The response, or an answer in its place; `None` if the runtime ended before it was settled.
     pub(super) fn release(self, settled: Option<Settled>) -> Response<B> {
         let Self {
             visit,

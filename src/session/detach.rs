@@ -6,7 +6,6 @@ use serde::de::DeserializeOwned;
 
 use super::{
     SessionError, json, names,
-    record::Content,
     store::{Store, Stored},
 };
 
@@ -74,16 +73,13 @@ impl Detached {
         let Some(reading) = self.store.read(&known.handle).await? else {
             return Ok(false);
         };
-        let Content::Session(record) = reading.content else {
+        let Some(found) = reading.into_session(known.handle) else {
             return Ok(false);
         };
-        let is_over = reading.clock.now() >= record.head.deadline(reading.version);
-        if is_over || record.head.generation != known.record.head.generation {
+        if found.is_over() || found.record.head.generation != known.record.head.generation {
             return Ok(false);
         }
-        known.record = record;
-        known.version = reading.version;
-        known.clock = reading.clock;
+        *known = found;
         Ok(true)
     }
 }

@@ -4,6 +4,7 @@ use std::{error::Error, fmt, sync::Arc};
 
 use http::StatusCode;
 
+use super::record::Unreadable;
 use crate::{backend::BackendError, respond::GrpcCode};
 
 /// A session that could not be read or changed.
@@ -125,6 +126,12 @@ impl From<BackendError> for SessionError {
             kind: SessionErrorKind::Unavailable,
             source: Some(Arc::new(source)),
         }
+    }
+}
+
+impl From<Unreadable> for SessionError {
+    fn from(_: Unreadable) -> Self {
+        Self::new(SessionErrorKind::Unreadable)
     }
 }
 

@@ -100,8 +100,10 @@ impl Visit {
         if let Ok((Put::Stored(_), _)) = put.await
             && let (Some(users), Some(user)) = (&self.shared.users, stored.user())
         {
-            let until = stored.record.head.deadline(stored.version);
-            let _ = users.of(store, user).join(&stored.handle, until).await;
+            let _ = users
+                .of(store, user)
+                .join(&stored.handle, stored.deadline())
+                .await;
         }
     }
 
@@ -158,7 +160,7 @@ impl Visit {
         let issued = token.filter(|_| Some(written.record.head.digest) == digest);
         Ok(issued.map(|token| Issue {
             token,
-            max_age: written.record.head.deadline(written.version) - written.clock.now(),
+            max_age: written.deadline() - written.clock.now(),
             is_new: false,
         }))
     }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    SessionError, SessionErrorKind,
+    SessionError,
     expiry::{LastHeard, ServerClock, read_at},
     record::{Content, Ending, Record},
     token::{Handle, Token},
@@ -25,6 +25,7 @@ pub(super) struct Store {
     pub(super) backend: Arc<dyn ErasedKeyValue>,
     pub(super) digester: Digester,
     pub(super) family: Arc<str>,
+    /// What time it is there.
     heard: Arc<LastHeard>,
 }
 
@@ -61,9 +62,9 @@ pub(super) enum Via {
 
 /// What stands under a key, and when.
 pub(super) struct Reading {
-    pub(super) content: Content,
-    pub(super) version: Version,
-    pub(super) clock: ServerClock,
+    content: Content,
+    version: Version,
+    clock: ServerClock,
 }
 
 impl Store {
@@ -81,16 +82,10 @@ impl Store {
         let Some(reading) = self.read(&token.handle).await? else {
             return Ok(Found::Nothing);
         };
-        let Content::Session(record) = reading.content else {
-            return Ok(Found::Gone);
-        };
-        let stored = Stored {
-            handle: token.handle,
-            record,
-            version: reading.version,
-            clock: reading.clock,
-        };
-        Ok(stored.known_by(token))
+        Ok(match reading.into_session(token.handle) {
+            Some(stored) => stored.known_by(token),
+            None => Found::Gone,
+        })
     }
 
     /// Reads what stands under a handle.
@@ -175,7 +170,7 @@ impl Store {
 
 impl Reading {
     fn new(entry: Entry, asked: Monotonic, known: Option<Timestamp>) -> Result<Self, SessionError> {
-        let content = Content::decode(entry.value).map_err(|_| SessionErrorKind::Unreadable)?;
+        let content = Content::decode(entry.value)?;
         let then = match (&content, entry.expires_in) {
             (Content::Session(record), Some(left)) => read_at(entry.version, record.head.ttl, left),
             _ => entry.version.written_at(),
@@ -187,9 +182,56 @@ impl Reading {
             clock: ServerClock::new(then, asked),
         })
     }
+
+    /// What a refused write told, and the time with it.
+    pub(super) fn told(entry: Entry, clock: ServerClock) -> Result<Self, SessionError> {
+        Ok(Self {
+            content: Content::decode(entry.value)?,
+            version: entry.version,
+            clock,
+        })
+    }
+
+    /// The session that stands under this handle, unless it was ended.
+    pub(super) fn into_session(self, handle: Handle) -> Option<Stored> {
+        match self.content {
+            Content::Session(record) => Some(Stored {
+                handle,
+                record,
+                version: self.version,
+                clock: self.clock,
+            }),
+            Content::Ended => None,
+        }
+    }
 }
 
 impl Stored {
+    /// A record that a call has just written, which was sent at `asked`.
+    pub(super) fn written(
+        handle: Handle,
+        record: Record,
+        version: Version,
+        asked: Monotonic,
+    ) -> Self {
+        Self {
+            handle,
+            record: Arc::new(record),
+            version,
+            clock: ServerClock::new(version.written_at(), asked),
+        }
+    }
+
+    /// When the session ends whatever happens.
+    pub(super) fn deadline(&self) -> Timestamp {
+        self.record.head.deadline(self.version)
+    }
+
+    /// Whether that was before now, though the store still has it.
+    pub(super) fn is_over(&self) -> bool {
+        self.clock.now() >= self.deadline()
+    }
+
     /// Whether the token that found it is its token.
     fn known_by(self, token: &Token) -> Found {
         let head = &self.record.head;
@@ -197,7 +239,7 @@ impl Stored {
         let is_current = digest == head.digest;
         let is_previous = digest == head.previous;
         let now = self.clock.now();
-        if now >= head.deadline(self.version) {
+        if now >= self.deadline() {
             return Found::Nothing;
         }
         if is_current {
@@ -238,10 +280,9 @@ pub(super) const MAX_TRIES: u32 = 3;
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{SessionRule, commit::new_record, csrf::CsrfSeed, token::Secret},
+        super::{SessionErrorKind, SessionRule, commit::new_record, csrf::CsrfSeed, token::Secret},
         *,
     };
-    use crate::clock::Timestamp;
 
     /// What a token is told.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -421,7 +462,7 @@ mod tests {
             assert_eq!(error.kind(), SessionErrorKind::Unreadable);
         }
         let ended = Reading::new(entry(b"x\x01\x01"), monotonic_now(), None).unwrap();
-        assert_eq!(ended.content, Content::Ended);
+        assert!(ended.into_session(Handle::random().unwrap()).is_none());
     }
 
     #[tokio::test(start_paused = true)]

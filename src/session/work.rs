@@ -117,7 +117,7 @@ impl Visit {
         let family = self.rule.family();
         let timeouts = family.timeouts(stored.record.user.is_some());
         let now = stored.clock.now();
-        let ttl = timeouts.idle.min(head.deadline(stored.version) - now);
+        let ttl = timeouts.idle.min(stored.deadline() - now);
         gain(head, stored.version, ttl, now) >= family.touch_every(timeouts.idle)
     }
 }

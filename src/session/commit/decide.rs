@@ -9,12 +9,12 @@ use super::super::{
     delta::Delta,
     expiry::time_to_live,
     names::is_reserved,
-    record::{Attributes, Content, Head, Record, Trail},
+    record::{Attributes, Head, Record, Trail},
     rule::Family,
     store::{Stored, Via},
     token::SecretDigest,
 };
-use crate::{backend::Version, clock::Timestamp};
+use crate::clock::Timestamp;
 
 /// What is to become of a session.
 #[derive(Clone, Debug, Default)]
@@ -91,16 +91,13 @@ pub(in crate::session) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// What it means that this stands there, other than expected.
-    pub(in crate::session) fn judge(
-        &self,
-        current: Option<(&Content, Version)>,
-        now: Timestamp,
-    ) -> Verdict {
-        let Some((Content::Session(record), version)) = current else {
+    /// What it means that this stands there, other than expected; `None` if the session was ended, or
+    /// is there no more.
+    pub(in crate::session) fn judge(&self, current: Option<&Stored>) -> Verdict {
+        let Some(current) = current else {
             return Verdict::Refused(Refusal::Gone);
         };
-        let head = &record.head;
+        let head = &current.record.head;
         // Before the generation: a login changes that itself.
         if head.trail.has(self.nonce) {
             return Verdict::Done;
@@ -110,7 +107,7 @@ impl Attempt<'_> {
             return Verdict::Refused(Refusal::Indeterminate);
         }
         let base = &self.base.record.head;
-        if head.generation != base.generation || now >= head.deadline(version) {
+        if head.generation != base.generation || current.is_over() {
             return Verdict::Refused(Refusal::Gone);
         }
         if self.mode == Mode::Strict && head.trail.newest() != base.trail.newest() {

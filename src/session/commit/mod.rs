@@ -7,7 +7,7 @@
 
 mod decide;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -19,13 +19,13 @@ use super::{
     SessionError, SessionErrorKind,
     expiry::ServerClock,
     limits,
-    record::{Content, Record},
+    record::Record,
     rule::Family,
-    store::{MAX_TRIES, Store, Stored, Via},
+    store::{MAX_TRIES, Reading, Store, Stored, Via},
     token::{Handle, SecretDigest, Token},
 };
 use crate::{
-    backend::{BackendError, Entry, Precondition, Put},
+    backend::{BackendError, Precondition, Put},
     clock::monotonic_now,
 };
 
@@ -75,26 +75,13 @@ impl Commit<'_> {
             }
             // One for each: by the last one alone it is known that none before was applied.
             let nonce = getrandom::u64()?;
-            let now = current.clock.now();
-            let change = change(&current)?;
-            let base = (&self.base.record.head, self.via);
-            let Some(record) = next_record(&current, base, &change, nonce, self.family, now) else {
-                return Err(NotCommitted::Refused(Refusal::Gone));
-            };
-            limits::check_record(&record)?;
-            let write = Write {
-                store: self.store,
-                handle: self.base.handle,
-                record,
-                precondition: Precondition::Matches(current.version),
-            };
-            let (entry, clock, was_unanswered) = match write.send().await? {
+            let write = self.write_over(&current, &change(&current)?, nonce)?;
+            let (found, was_unanswered) = match write.send().await? {
                 Written::Stored(stored) => return Ok(stored),
                 Written::Conflict {
-                    current,
-                    clock,
+                    found,
                     was_unanswered,
-                } => (current, clock, was_unanswered),
+                } => (found, was_unanswered),
             };
             let replaced = current.record.head.trail.newest();
             let attempt = Attempt {
@@ -103,28 +90,40 @@ impl Commit<'_> {
                 mode: self.mode,
                 unanswered_over: was_unanswered.then_some(replaced),
             };
-            let found = entry.map(read).transpose()?;
-            let verdict = attempt.judge(
-                found.as_ref().map(|(content, version)| (content, *version)),
-                clock.now(),
-            );
+            let verdict = attempt.judge(found.as_ref());
             if let Verdict::Refused(refusal) = verdict {
                 return Err(NotCommitted::Refused(refusal));
             }
-            let Some((Content::Session(record), version)) = found else {
+            let Some(found) = found else {
                 return Err(NotCommitted::Refused(Refusal::Gone));
             };
-            current = Stored {
-                handle: self.base.handle,
-                record,
-                version,
-                clock,
-            };
             if verdict == Verdict::Done {
-                return Ok(current);
+                return Ok(found);
             }
+            current = found;
         }
         Err(SessionErrorKind::Contended.into())
+    }
+
+    /// The session as it stands, changed, to be written over it.
+    fn write_over(
+        &self,
+        current: &Stored,
+        change: &Change,
+        nonce: u64,
+    ) -> Result<Write<'_>, NotCommitted> {
+        let base = (&self.base.record.head, self.via);
+        let now = current.clock.now();
+        let Some(record) = next_record(current, base, change, nonce, self.family, now) else {
+            return Err(NotCommitted::Refused(Refusal::Gone));
+        };
+        limits::check_record(&record)?;
+        Ok(Write {
+            store: self.store,
+            handle: self.base.handle,
+            record,
+            precondition: Precondition::Matches(current.version),
+        })
     }
 }
 
@@ -148,13 +147,7 @@ pub(super) async fn create(
         let put = store.put(&token.handle, record.encode(), ttl, Precondition::Absent);
         match put.await {
             Ok((Put::Stored(version), asked)) => {
-                let clock = ServerClock::new(version.written_at(), asked);
-                let stored = Stored {
-                    handle: token.handle,
-                    record: Arc::new(record),
-                    version,
-                    clock,
-                };
+                let stored = Stored::written(token.handle, record, version, asked);
                 return Ok((token, stored));
             }
             // 128 bits by chance: not to be seen in a lifetime.
@@ -178,8 +171,8 @@ struct Write<'a> {
 enum Written {
     Stored(Stored),
     Conflict {
-        current: Option<Entry>,
-        clock: ServerClock,
+        /// What stands there; nothing if it was ended, or is there no more.
+        found: Option<Stored>,
         /// Whether it was sent more than once, because an answer did not come.
         was_unanswered: bool,
     },
@@ -198,17 +191,16 @@ impl Write<'_> {
                 .put(&self.handle, Bytes::clone(&value), ttl, self.precondition);
             match sent.await {
                 Ok((Put::Stored(version), asked)) => {
-                    return Ok(Written::Stored(Stored {
-                        handle: self.handle,
-                        record: Arc::new(self.record),
-                        version,
-                        clock: ServerClock::new(version.written_at(), asked),
-                    }));
+                    let stored = Stored::written(self.handle, self.record, version, asked);
+                    return Ok(Written::Stored(stored));
                 }
                 Ok((Put::Conflict { current, now }, asked)) => {
+                    let clock = ServerClock::new(now, asked);
+                    let found = current
+                        .map(|entry| Reading::told(entry, clock))
+                        .transpose()?;
                     return Ok(Written::Conflict {
-                        current,
-                        clock: ServerClock::new(now, asked),
+                        found: found.and_then(|found| found.into_session(self.handle)),
                         was_unanswered: tries > 1,
                     });
                 }
@@ -226,11 +218,6 @@ fn unanswered(error: BackendError, tries: u32) -> SessionError {
     } else {
         error.into()
     }
-}
-
-fn read(entry: Entry) -> Result<(Content, crate::backend::Version), SessionError> {
-    let content = Content::decode(entry.value).map_err(|_| SessionErrorKind::Unreadable)?;
-    Ok((content, entry.version))
 }
 
 /// Waits a little, by chance, so that those who write the same session come apart.

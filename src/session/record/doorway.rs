@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Content;
-use crate::session::{SessionError, SessionErrorKind, SessionLayer};
+use crate::session::{SessionError, SessionLayer};
 
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 impl SessionLayer {
@@ -12,13 +12,12 @@ impl SessionLayer {
     ///
     /// # Errors
     ///
-    /// [`Unreadable`](SessionErrorKind::Unreadable) for what is no session, or one of a format that is
+    /// [`Unreadable`](crate::session::SessionErrorKind::Unreadable) for what is no session, or one of a format that is
     /// not known.
     pub fn rewrite_stored(stored: &[u8]) -> Result<Option<Bytes>, SessionError> {
-        match Content::decode(Bytes::copy_from_slice(stored)) {
-            Ok(Content::Session(record)) => Ok(Some(record.encode())),
-            Ok(Content::Ended) => Ok(None),
-            Err(_) => Err(SessionErrorKind::Unreadable.into()),
+        match Content::decode(Bytes::copy_from_slice(stored))? {
+            Content::Session(record) => Ok(Some(record.encode())),
+            Content::Ended => Ok(None),
         }
     }
 }

@@ -4,14 +4,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{
     super::{
-        SessionError, SessionId,
-        names::LABEL,
-        record::{Ending, Record},
-        token::Handle,
+        SessionError, SessionId, json, names::LABEL, record::Ending, store::Stored, token::Handle,
     },
     Listed, MARGIN, Roster,
 };
-use crate::{backend::Version, clock::Timestamp};
+use crate::clock::Timestamp;
 
 /// One of a user's sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +36,13 @@ pub(super) struct Device {
 }
 
 impl Device {
-    pub(super) fn new(handle: Handle, record: &Record, version: Version) -> Self {
-        let label = record.attributes.get(LABEL);
+    pub(super) fn new(session: &Stored) -> Self {
+        let label = session.record.attributes.get(LABEL);
         Self {
-            handle,
-            born: record.head.born(version),
-            last_seen: version.written_at(),
-            label: label.and_then(|label| serde_json::from_slice(&label.bytes).ok()),
+            handle: session.handle,
+            born: session.record.head.born(session.version),
+            last_seen: session.version.written_at(),
+            label: label.and_then(|label| json::read(label).ok()),
         }
     }
 

@@ -12,8 +12,9 @@ use super::{
         },
         csrf::CsrfSeed,
         delta::Delta,
+        json,
         names::LABEL,
-        record::{Codec, Ending, Value},
+        record::Ending,
         rule::Family,
         shared::Shared,
         store::{Stored, Via},
@@ -195,14 +196,8 @@ impl Login<'_> {
     /// What the request changed, and the session's label.
     fn labelled(&self) -> Delta {
         let mut delta = self.delta.clone();
-        match self.ticket.label.as_ref().map(serde_json::to_vec) {
-            Some(Ok(label)) => delta.set(
-                LABEL,
-                Value {
-                    codec: Codec::Json,
-                    bytes: label.into(),
-                },
-            ),
+        match self.ticket.label.as_ref().map(json::write) {
+            Some(Ok(label)) => delta.set(LABEL, label),
             _ => delta.remove(LABEL),
         }
         delta

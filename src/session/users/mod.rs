@@ -14,6 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
+use self::devices::Device;
 pub use self::{devices::DeviceSession, ticket::LoginTicket};
 pub(super) use self::{
     login::{Login, LoginRefusal, NotLoggedIn},
@@ -21,7 +22,7 @@ pub(super) use self::{
 };
 use super::{
     SessionError, SessionErrorKind,
-    record::{Content, Ending},
+    record::Ending,
     store::{MAX_TRIES, Store},
     token::Handle,
 };
@@ -67,7 +68,7 @@ impl Users {
 }
 
 impl Roster<'_> {
-    /// Which of its user's times it is; `None` if nothing was logged out everywhere of late.
+    /// The user's epoch; `None` if they were not logged out everywhere of late.
     pub(super) async fn epoch(&self) -> Result<Option<Version>, SessionError> {
         let backend = Arc::clone(&self.store.backend);
         let entry = backend
@@ -76,7 +77,7 @@ impl Roster<'_> {
         Ok(entry.map(|entry| entry.version))
     }
 
-    /// Begins another time of the user: who asked for the last one logs in no more.
+    /// Begins another epoch of the user: tickets of the one before are worth nothing.
     async fn raise_epoch(&self) -> Result<(), SessionError> {
         let mut tries = 0;
         loop {
@@ -199,7 +200,7 @@ impl Roster<'_> {
         Ok(true)
     }
 
-    /// Whose session a handle of the list is.
+    /// What stands under a handle of the list.
     async fn listed(&self, handle: &Handle) -> Result<Listed, SessionError> {
         let reading = match self.store.read(handle).await {
             Ok(Some(reading)) => reading,
@@ -209,16 +210,16 @@ impl Roster<'_> {
             }
             Err(error) => return Err(error),
         };
-        let Content::Session(record) = &reading.content else {
+        let Some(session) = reading.into_session(*handle) else {
             return Ok(Listed::Ended);
         };
-        if reading.clock.now() >= record.head.deadline(reading.version) {
+        if session.is_over() {
             return Ok(Listed::Ended);
         }
-        Ok(match &record.user {
+        Ok(match &session.record.user {
             None => Listed::Nobodys,
             Some(user) if **user == *self.user.as_bytes() => {
-                Listed::TheirOwn(devices::Device::new(*handle, record, reading.version))
+                Listed::TheirOwn(Device::new(&session))
             }
             Some(_) => Listed::AnothersNow,
         })
@@ -232,7 +233,7 @@ impl Roster<'_> {
 
 /// What a session is that is on a user's list.
 enum Listed {
-    TheirOwn(devices::Device),
+    TheirOwn(Device),
     /// A login is under way with it, or failed.
     Nobodys,
     AnothersNow,

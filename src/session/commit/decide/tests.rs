@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use super::{super::super::record::Value, *};
-use crate::session::{SessionRule, expiry::ServerClock, json, record::Ending, token::Handle};
+use crate::{
+    backend::Version,
+    session::{SessionRule, expiry::ServerClock, json, token::Handle},
+};
 
 /// When all of this happens.
 const START: u64 = 1_767_225_600_000_000;
@@ -77,11 +80,15 @@ const UNKNOWN: Bench = Bench {
 
 impl Bench {
     fn judge(&self, current: &Record, now: u64) -> Verdict {
-        let content = Content::Session(Arc::new(current.clone()));
-        self.judge_content(Some(&content), now)
+        let written = stored(current.clone(), 5);
+        let current = Stored {
+            clock: ServerClock::new(at(now), crate::clock::monotonic_now()),
+            ..written
+        };
+        self.judge_found(Some(&current))
     }
 
-    fn judge_content(&self, current: Option<&Content>, now: u64) -> Verdict {
+    fn judge_found(&self, current: Option<&Stored>) -> Verdict {
         let base = stored(record(1), 0);
         let attempt = Attempt {
             base: &base,
@@ -89,7 +96,7 @@ impl Bench {
             mode: self.mode,
             unanswered_over: self.unanswered_over,
         };
-        attempt.judge(current.map(|content| (content, version(5))), at(now))
+        attempt.judge(current)
     }
 }
 
@@ -98,11 +105,9 @@ const CONFLICT: Verdict = Verdict::Refused(Refusal::Conflict);
 const INDETERMINATE: Verdict = Verdict::Refused(Refusal::Indeterminate);
 
 #[test]
-fn what_is_gone_or_ended_stays_so() {
+fn what_is_gone_stays_so() {
     for commit in [MERGE, STRICT, UNKNOWN] {
-        assert_eq!(commit.judge_content(None, 10), GONE);
-        let ended = Content::decode(Ending::Destroyed.tombstone()).unwrap();
-        assert_eq!(commit.judge_content(Some(&ended), 10), GONE);
+        assert_eq!(commit.judge_found(None), GONE);
     }
 }
 
