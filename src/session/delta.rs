@@ -19,11 +19,11 @@ pub(super) struct Delta {
 }
 
 /// What changes say about one attribute.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Staged<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Staged<V> {
     /// Nothing: it is what is stored.
     Unchanged,
-    Set(&'a Value),
+    Set(V),
     Removed,
 }
 
@@ -50,21 +50,12 @@ impl Delta {
         }
     }
 
-    pub(super) fn of(&self, name: &str) -> Staged<'_> {
+    pub(super) fn of(&self, name: &str) -> Staged<&Value> {
         match self.changes.get(name) {
             Some(Some(value)) => Staged::Set(value),
             Some(None) => Staged::Removed,
             None if self.clears(name) => Staged::Removed,
             None => Staged::Unchanged,
-        }
-    }
-
-    /// Whether it is said that this attribute is to be this, or with `None` not to be.
-    pub(super) fn says(&self, name: &str, value: Option<&Value>) -> bool {
-        match self.of(name) {
-            Staged::Unchanged => false,
-            Staged::Removed => value.is_none(),
-            Staged::Set(said) => value == Some(said),
         }
     }
 
@@ -113,6 +104,35 @@ impl Delta {
     /// Whether this attribute is among all that is removed.
     fn clears(&self, name: &str) -> bool {
         self.is_clear && !is_reserved(name) && !self.spared.contains(name)
+    }
+}
+
+impl<V> Staged<V> {
+    pub(super) fn as_ref(&self) -> Staged<&V> {
+        match self {
+            Self::Unchanged => Staged::Unchanged,
+            Self::Set(value) => Staged::Set(value),
+            Self::Removed => Staged::Removed,
+        }
+    }
+
+    /// What the attribute is, over what is stored of it.
+    pub(super) fn over(self, stored: Option<V>) -> Option<V> {
+        match self {
+            Self::Unchanged => stored,
+            Self::Set(value) => Some(value),
+            Self::Removed => None,
+        }
+    }
+}
+
+impl<V: Clone> Staged<&V> {
+    pub(super) fn cloned(self) -> Staged<V> {
+        match self {
+            Self::Unchanged => Staged::Unchanged,
+            Self::Set(value) => Staged::Set(value.clone()),
+            Self::Removed => Staged::Removed,
+        }
     }
 }
 

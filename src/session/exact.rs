@@ -31,7 +31,6 @@ impl<M> Session<M> {
         T: Serialize + DeserializeOwned,
         F: FnMut(Option<T>) -> Option<T>,
     {
-        check_name(name)?;
         self.change_exactly(name, |value| {
             let new = change(value.map(json::read).transpose()?);
             let value = new.as_ref().map(json::write).transpose()?;
@@ -48,7 +47,6 @@ impl<M> Session<M> {
     /// [`Json`](SessionErrorKind::Json) if it is no integer,
     /// [`TooLarge`](SessionErrorKind::TooLarge) if the sum is none of 64 bits; those of `update`.
     pub async fn incr(&self, name: &str, by: i64) -> Result<i64, SessionError> {
-        check_name(name)?;
         self.change_exactly(name, |value| {
             let old = value.map(json::read::<i64>).transpose()?.unwrap_or(0);
             let sum = old.checked_add(by).ok_or(SessionErrorKind::TooLarge)?;
@@ -64,7 +62,6 @@ impl<M> Session<M> {
     ///
     /// [`Json`](SessionErrorKind::Json) if it is no `T`: then it stays; those of `update`.
     pub async fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SessionError> {
-        check_name(name)?;
         self.change_exactly(name, |value| Ok((None, value.map(json::read).transpose()?)))
             .await
     }
@@ -74,57 +71,49 @@ impl<M> Session<M> {
     async fn change_exactly<T>(
         &self,
         name: &str,
+        change: impl FnMut(Option<&Value>) -> Result<(Option<Value>, T), SessionError>,
+    ) -> Result<T, SessionError> {
+        check_name(name)?;
+        self.visit().load().await?;
+        match self.visit().write_with_cookie(|state| base(state, name))? {
+            Some(base) => self.change_at_once(name, &base, change).await,
+            None => self.change_staged(name, change),
+        }
+    }
+
+    async fn change_at_once<T>(
+        &self,
+        name: &str,
+        base: &Base,
         mut change: impl FnMut(Option<&Value>) -> Result<(Option<Value>, T), SessionError>,
     ) -> Result<T, SessionError> {
-        self.visit().load().await?;
-        let at_once = self.visit().write_with_cookie(|state| {
-            let is_moving = matches!(state.identity, StagedIdentity::SignedIn(_));
-            match &state.standing {
-                Standing::Stored(stored, via) if !is_moving => {
-                    let staged = match state.delta.of(name) {
-                        Staged::Unchanged => None,
-                        Staged::Removed => Some(None),
-                        Staged::Set(value) => Some(Some(value.clone())),
-                    };
-                    Ok(Some((stored.clone(), *via, staged)))
-                }
-                Standing::Gone
-                    if matches!(
-                        state.identity,
-                        StagedIdentity::Same | StagedIdentity::Renewed
-                    ) =>
-                {
-                    Err(SessionErrorKind::Ended.into())
-                }
-                _ => Ok(None),
-            }
-        })?;
-        let Some((stored, via, staged)) = at_once else {
-            return self.change_staged(name, change);
+        let commit = Commit {
+            store: &self.visit().shared.store,
+            family: self.visit().rule.family(),
+            base: &base.stored,
+            via: base.via,
+            mode: Mode::Exact,
         };
         let mut given = None;
-        let committed = self
-            .commit(&stored, via)
-            .run(|current| {
-                let stands = current.record.attributes.get(name);
-                let stands = staged.as_ref().map_or(stands, Option::as_ref);
-                let (value, result) = change(stands)?;
-                given = Some(result);
-                let mut delta = Delta::default();
-                match value {
-                    Some(value) => delta.set(name, value),
-                    None => delta.remove(name),
-                }
-                Ok(Change {
-                    delta,
-                    ..Change::default()
-                })
+        let committed = commit.run(|current| {
+            let stored = current.record.attributes.get(name);
+            let (value, result) = change(base.staged.as_ref().over(stored))?;
+            given = Some(result);
+            let mut delta = Delta::default();
+            match value {
+                Some(value) => delta.set(name, value),
+                None => delta.remove(name),
+            }
+            Ok(Change {
+                delta,
+                ..Change::default()
             })
-            .await;
-        let written = self.note(committed)?;
+        });
+        let written = self.note(committed.await)?;
         let mut state = self.visit().lock();
         // What was set meanwhile is newer, and waits for the response.
-        if staged.is_some_and(|staged| state.delta.says(name, staged.as_ref())) {
+        let staged = base.staged.as_ref();
+        if staged != Staged::Unchanged && staged == state.delta.of(name) {
             state.delta.forget(name);
         }
         self.adopt(&mut state, written);
@@ -156,16 +145,7 @@ impl<M> Session<M> {
         }
     }
 
-    fn commit<'a>(&'a self, base: &'a Stored, via: Via) -> Commit<'a> {
-        Commit {
-            store: &self.visit().shared.store,
-            family: self.visit().rule.family(),
-            base,
-            via,
-            mode: Mode::Exact,
-        }
-    }
-
+    /// A session that turned out to have ended is known as such from now on.
     fn note(&self, committed: Result<Stored, NotCommitted>) -> Result<Stored, SessionError> {
         match committed {
             Ok(written) => Ok(written),
@@ -200,5 +180,28 @@ impl<M> Session<M> {
             }
             *stored = written;
         }
+    }
+}
+
+/// What a change at once begins with.
+struct Base {
+    stored: Stored,
+    via: Via,
+    /// What the request said of the attribute before, which is written along.
+    staged: Staged<Value>,
+}
+
+/// What to write a change of this attribute over; `None` if it must wait for the response.
+fn base(state: &State, name: &str) -> Result<Option<Base>, SessionError> {
+    match (&state.standing, &state.identity) {
+        (_, StagedIdentity::SignedIn(_))
+        | (Standing::Gone, StagedIdentity::Started)
+        | (Standing::NotLoaded | Standing::Nothing, _) => Ok(None),
+        (Standing::Gone, _) => Err(SessionErrorKind::Ended.into()),
+        (Standing::Stored(stored, via), _) => Ok(Some(Base {
+            stored: stored.clone(),
+            via: *via,
+            staged: state.delta.of(name).cloned(),
+        })),
     }
 }

@@ -75,6 +75,12 @@ pub(super) struct Timeouts {
     pub(super) absolute: Duration,
 }
 
+impl Timeouts {
+    pub(super) fn new(idle: Duration, absolute: Duration) -> Self {
+        Self { idle, absolute }
+    }
+}
+
 /// How long a record that is written now is to live; `None` if its session's life is over.
 pub(super) fn time_to_live(
     head: &Head,

@@ -110,7 +110,7 @@ impl Visit {
     async fn create(&self) -> Result<Issue, SessionError> {
         let family = self.rule.family();
         let seed = self.lock().next_csrf_seed()?;
-        let timeouts = family.timeouts(false);
+        let timeouts = family.anonymous;
         let (token, _) = create(&self.shared.store, timeouts.idle, |digest| {
             let mut record = new_record(digest, getrandom::u64()?, seed, family);
             record.attributes = self.read(|state| state.delta.apply(&record.attributes));
@@ -182,7 +182,7 @@ impl Visit {
         };
         Ok(Issue {
             token: login.run().await?,
-            max_age: ticket.lifetime(self.rule.family().timeouts(true).absolute),
+            max_age: ticket.lifetime(self.rule.family().signed_in.absolute),
             is_new: true,
         })
     }

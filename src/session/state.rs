@@ -3,7 +3,7 @@
 use super::{
     SessionError,
     csrf::CsrfSeed,
-    delta::{Delta, Staged},
+    delta::Delta,
     limits, names,
     record::{Attributes, Value},
     store::{Stored, Via},
@@ -63,15 +63,9 @@ impl State {
 
     /// An attribute as this request sees it: as it left it, or as it was loaded.
     pub(super) fn value(&self, name: &str) -> Option<&Value> {
-        match self.delta.of(name) {
-            Staged::Set(value) => Some(value),
-            Staged::Removed => None,
-            Staged::Unchanged => {
-                let stored = self.stored()?;
-                let value = stored.record.attributes.get(name)?;
-                self.shows(stored, name).then_some(value)
-            }
-        }
+        let stored = self.stored().filter(|stored| self.shows(stored, name));
+        let value = stored.and_then(|stored| stored.record.attributes.get(name));
+        self.delta.of(name).over(value)
     }
 
     /// All attributes as this request sees them.

@@ -115,7 +115,7 @@ impl Visit {
             return true;
         }
         let family = self.rule.family();
-        let timeouts = family.timeouts(stored.record.user.is_some());
+        let timeouts = family.timeouts(&stored.record);
         let now = stored.clock.now();
         let ttl = timeouts.idle.min(stored.deadline() - now);
         gain(head, stored.version, ttl, now) >= family.touch_every(timeouts.idle)

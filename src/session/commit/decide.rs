@@ -150,7 +150,7 @@ pub(in crate::session) fn next_record(
         Identity::SignedIn(sign_in) => sign_in.apply(&mut record, now),
     }
     record.attributes = change.delta.apply(&record.attributes);
-    let idle = family.timeouts(record.user.is_some()).idle;
+    let idle = family.timeouts(&record).idle;
     record.head.ttl = time_to_live(&record.head, current.version, idle, now)?;
     Some(record)
 }
@@ -165,7 +165,7 @@ pub(in crate::session) fn slid_record(
     let mut record = Record::clone(&current.record);
     record.head.born = Some(record.head.born(current.version));
     note_first_use(&mut record.head, (&current.record.head, via), now);
-    let idle = family.timeouts(record.user.is_some()).idle;
+    let idle = family.timeouts(&record).idle;
     record.head.ttl = time_to_live(&record.head, current.version, idle, now)?;
     Some(record)
 }
@@ -214,7 +214,7 @@ pub(in crate::session) fn new_record(
     csrf_seed: CsrfSeed,
     family: &Family,
 ) -> Record {
-    let timeouts = family.timeouts(false);
+    let timeouts = family.anonymous;
     Record {
         head: Head {
             is_new_secret_used: false,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::super::{expiry::Timeouts, transport::Transport};
+use super::super::{expiry::Timeouts, record::Record, transport::Transport};
 use crate::{
     error::ConfigError,
     observe::{Decisions, LayerName},
@@ -14,7 +14,9 @@ pub(in crate::session) struct Family {
     pub(in crate::session) name: Arc<str>,
     pub(in crate::session) decisions: Arc<Decisions>,
     pub(in crate::session) transport: Transport,
+    /// Of sessions with a user.
     pub(in crate::session) signed_in: Timeouts,
+    /// Of sessions without one.
     pub(in crate::session) anonymous: Timeouts,
     pub(in crate::session) touch_every: Option<Duration>,
     pub(in crate::session) rotation_every: Option<Duration>,
@@ -42,20 +44,19 @@ impl Family {
             decisions: Arc::new(Decisions::new(LayerName::Session, &name)),
             name,
             transport: Transport::default(),
-            signed_in: timeouts(DAY, 30 * DAY),
-            anonymous: timeouts(HOUR, DAY),
+            signed_in: Timeouts::new(DAY, 30 * DAY),
+            anonymous: Timeouts::new(HOUR, DAY),
             touch_every: None,
             rotation_every: None,
             on_reuse: OnReuse::default(),
         }
     }
 
-    /// How long a session lives, with a user or without.
-    pub(in crate::session) fn timeouts(&self, has_user: bool) -> Timeouts {
-        if has_user {
-            self.signed_in
-        } else {
-            self.anonymous
+    /// How long the session of this record lives.
+    pub(in crate::session) fn timeouts(&self, record: &Record) -> Timeouts {
+        match record.user {
+            Some(_) => self.signed_in,
+            None => self.anonymous,
         }
     }
 
@@ -111,10 +112,6 @@ impl Family {
         }
         Ok(())
     }
-}
-
-pub(super) fn timeouts(idle: Duration, absolute: Duration) -> Timeouts {
-    Timeouts { idle, absolute }
 }
 
 const SECOND: Duration = Duration::from_secs(1);

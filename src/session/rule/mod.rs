@@ -13,8 +13,11 @@ pub use self::{
     family::OnReuse,
     route::{OnGone, OnOutage},
 };
-use super::csrf::Csrf;
-use super::transport::{HeaderTransport, SessionCookie, Transport};
+use super::{
+    csrf::Csrf,
+    expiry::Timeouts,
+    transport::{HeaderTransport, SessionCookie, Transport},
+};
 use crate::{error::ConfigError, policy::Policy, rule_name::check_name};
 
 /// How sessions of one family live, and what a route may do with them; cheap to clone.
@@ -98,7 +101,7 @@ impl SessionRule {
     /// [headers](Self::with_header_transport) or the cookie is
     /// [one of a browser session](SessionCookie::with_browser_session): say these first.
     pub fn with_timeouts(self, idle: Duration, absolute: Duration) -> Result<Self, ConfigError> {
-        self.with_family(|family| family.signed_in = family::timeouts(idle, absolute))
+        self.with_family(|family| family.signed_in = Timeouts::new(idle, absolute))
     }
 
     /// The same for sessions without a user; by default one hour and 24 hours.
@@ -111,7 +114,7 @@ impl SessionRule {
         idle: Duration,
         absolute: Duration,
     ) -> Result<Self, ConfigError> {
-        self.with_family(|family| family.anonymous = family::timeouts(idle, absolute))
+        self.with_family(|family| family.anonymous = Timeouts::new(idle, absolute))
     }
 
     /// A request that only reads moves the idle time-out if that gains at least so much; by default

@@ -190,7 +190,7 @@ impl Login<'_> {
     }
 
     fn life(&self) -> Duration {
-        self.ticket.lifetime(self.family.timeouts(true).absolute)
+        self.ticket.lifetime(self.family.signed_in.absolute)
     }
 
     /// What the request changed, and the session's label.
