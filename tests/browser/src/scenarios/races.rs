@@ -29,33 +29,11 @@ pub(crate) fn trials(bed: &Arc<Bed>) -> Vec<Trial> {
 }
 
 async fn a_write_under_way_at_the_logout_brings_nothing_back(bed: &Bed) -> Result<String> {
-    let (shop, profile, page) = signed_in(bed).await?;
-    let late = begin(&page, "/put/late-act?name=a&value=1");
-    shop.gate.arrived(1).await?;
-    profile
-        .page_at(&shop.url("/"))
-        .await?
-        .submit("POST", &shop.url("/logout"), &[])
-        .await?;
-    shop.gate.open();
-    late.await??;
-    nothing_is_back(&shop, &profile, "/put/late-act").await?;
-    Ok("no cookie comes, nobody is logged in".to_owned())
+    log_out_before(bed, "/put/late-act").await
 }
 
 async fn a_write_that_begins_after_the_logout_brings_nothing_back(bed: &Bed) -> Result<String> {
-    let (shop, profile, page) = signed_in(bed).await?;
-    let late = begin(&page, "/put/late-begin?name=a&value=1");
-    shop.gate.arrived(1).await?;
-    profile
-        .page_at(&shop.url("/"))
-        .await?
-        .submit("POST", &shop.url("/logout"), &[])
-        .await?;
-    shop.gate.open();
-    late.await??;
-    nothing_is_back(&shop, &profile, "/put/late-begin").await?;
-    Ok("no cookie comes, nobody is logged in".to_owned())
+    log_out_before(bed, "/put/late-begin").await
 }
 
 async fn a_write_of_the_session_before_does_not_undo_a_login(bed: &Bed) -> Result<String> {
@@ -120,20 +98,7 @@ async fn many_first_requests_leave_one_live_session(bed: &Bed) -> Result<String>
     let shop = Shop::open_plain(bed).await?;
     let profile = bed.profile().await?;
     let page = profile.page_at(&shop.url("/")).await?;
-    let all: Vec<_> = (0..BURST)
-        .map(|n| begin(&page, &format!("/put/late-act?name=a{n}&value=1")))
-        .collect();
-    shop.gate.arrived(BURST).await?;
-    shop.gate.open();
-    for one in all {
-        assert_eq!(one.await??.status, 200);
-    }
-    let set = shop
-        .site
-        .exchanges("/put/late-act")
-        .iter()
-        .filter(|exchange| !exchange.set_cookies().is_empty())
-        .count();
+    let set = burst(&shop, &page).await?;
     assert!(profile.cookie("__Host-id").await?.is_some());
     let found = found(&page).await?;
     assert_eq!(found, 1);
@@ -149,14 +114,7 @@ async fn many_first_requests_leave_one_live_session(bed: &Bed) -> Result<String>
 
 async fn parallel_writes_all_survive(bed: &Bed) -> Result<String> {
     let (shop, _profile, page) = signed_in(bed).await?;
-    let all: Vec<_> = (0..BURST)
-        .map(|n| begin(&page, &format!("/put/late-act?name=a{n}&value=1")))
-        .collect();
-    shop.gate.arrived(BURST).await?;
-    shop.gate.open();
-    for one in all {
-        assert_eq!(one.await??.status, 200);
-    }
+    burst(&shop, &page).await?;
     let found = found(&page).await?;
     assert_eq!(found, BURST);
     Ok(format!("{found} of {BURST} values are there"))
@@ -170,20 +128,7 @@ async fn a_burst_at_a_rotation_stays_logged_in(bed: &Bed) -> Result<String> {
     sign_in(&shop, &page, "ann").await?;
     let before = profile.cookie("__Host-id").await?.ok_or("no cookie")?;
     shop.clock.advance(Duration::from_mins(6));
-    let all: Vec<_> = (0..BURST)
-        .map(|n| begin(&page, &format!("/put/late-act?name=a{n}&value=1")))
-        .collect();
-    shop.gate.arrived(BURST).await?;
-    shop.gate.open();
-    for one in all {
-        assert_eq!(one.await??.status, 200);
-    }
-    let set = shop
-        .site
-        .exchanges("/put/late-act")
-        .iter()
-        .filter(|exchange| !exchange.set_cookies().is_empty())
-        .count();
+    let set = burst(&shop, &page).await?;
     assert_eq!(set, 1, "one rotation wins");
     let after = profile.cookie("__Host-id").await?.ok_or("no cookie")?;
     assert_ne!(before.value, after.value);
@@ -192,6 +137,36 @@ async fn a_burst_at_a_rotation_stays_logged_in(bed: &Bed) -> Result<String> {
     Ok(format!(
         "{set} of {BURST} answers sets the new cookie; all {BURST} values are there"
     ))
+}
+
+/// Logs out while a write at this path waits.
+async fn log_out_before(bed: &Bed, path: &str) -> Result<String> {
+    let (shop, profile, page) = signed_in(bed).await?;
+    let late = begin(&page, &format!("{path}?name=a&value=1"));
+    shop.gate.arrived(1).await?;
+    let other = profile.page_at(&shop.url("/")).await?;
+    other.submit("POST", &shop.url("/logout"), &[]).await?;
+    shop.gate.open();
+    late.await??;
+    assert!(shop.site.last(path)?.set_cookies().is_empty());
+    assert_eq!(profile.cookie("__Host-id").await?, None);
+    page_says(&profile.page().await?, &shop, "nobody").await?;
+    Ok("no cookie comes, nobody is logged in".to_owned())
+}
+
+/// Writes many values at the same time, and says how many of the answers set a cookie.
+async fn burst(shop: &Shop, page: &Page) -> Result<usize> {
+    let all: Vec<_> = (0..BURST)
+        .map(|n| begin(page, &format!("/put/late-act?name=a{n}&value=1")))
+        .collect();
+    shop.gate.arrived(BURST).await?;
+    shop.gate.open();
+    for one in all {
+        assert_eq!(one.await??.status, 200);
+    }
+    let exchanges = shop.site.exchanges("/put/late-act");
+    let set = exchanges.iter().filter(|it| !it.set_cookies().is_empty());
+    Ok(set.count())
 }
 
 /// How many of a burst's values are in the session.
@@ -219,12 +194,6 @@ async fn signed_in(bed: &Bed) -> Result<(Shop, Profile, Page)> {
 fn begin(page: &Page, path: &str) -> JoinHandle<Result<Fetched>> {
     let (page, path) = (page.clone(), path.to_owned());
     tokio::spawn(async move { page.fetch("POST", &path).await })
-}
-
-async fn nothing_is_back(shop: &Shop, profile: &Profile, path: &str) -> Result<()> {
-    assert!(shop.site.last(path)?.set_cookies().is_empty());
-    assert_eq!(profile.cookie("__Host-id").await?, None);
-    page_says(&profile.page().await?, shop, "nobody").await
 }
 
 const BURST: usize = 20;
