@@ -6,12 +6,9 @@ use axum::{
     routing::{get, post},
 };
 use http::StatusCode;
-use tower_stash::{
-    backend::Op,
-    session::{Session, SessionError, SessionRule, Sessions},
-};
+use tower_stash::session::{Session, SessionError, Sessions};
 
-use crate::fixture::{Bed, Browser};
+use crate::fixture::{Bed, Browser, web};
 
 async fn login(State(sessions): State<Sessions>, session: Session) -> Result<(), SessionError> {
     let ticket = sessions.begin_login("ada").await?;
@@ -60,7 +57,7 @@ fn shop(sessions: Sessions) -> Router {
 
 fn bed() -> (Bed, Browser) {
     let bed = Bed::new();
-    let app = bed.app(SessionRule::new("web").unwrap(), shop);
+    let app = bed.app(web(), shop);
     (bed, Browser::new(&app))
 }
 
@@ -107,7 +104,7 @@ async fn a_logout_ends_the_session_and_takes_the_cookie() {
 #[tokio::test]
 async fn logging_out_everywhere_ends_all_sessions() {
     let (bed, browser) = bed();
-    let app = bed.app(SessionRule::new("web").unwrap(), shop);
+    let app = bed.app(web(), shop);
     let phone = Browser::new(&app);
     browser.post("/login").await;
     phone.post("/login").await;
@@ -121,24 +118,7 @@ async fn logging_out_everywhere_ends_all_sessions() {
 #[tokio::test]
 async fn a_request_makes_no_more_calls_than_it_must() {
     let (bed, browser) = bed();
-    let calls = || {
-        let ops = [
-            Op::Get,
-            Op::Put,
-            Op::Delete,
-            Op::Touch,
-            Op::IndexAdd,
-            Op::IndexMembers,
-            Op::IndexRemove,
-        ];
-        ops.map(|op| bed.backend.calls(op)).iter().sum::<u64>()
-    };
-    let mut before = calls();
-    let mut made = || {
-        let made = calls() - before;
-        before += made;
-        made
-    };
+    let mut made = bed.meter();
     browser.get("/static").await;
     assert_eq!(made(), 0, "untouched, without a token");
     browser.get("/cart").await;

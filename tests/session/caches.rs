@@ -126,7 +126,6 @@ async fn a_cache_inside_or_outside_learns_whether_the_session_was_asked() {
         let seen = seen_inside.clone();
         let cache_inside = tower::layer::layer_fn(move |mut inner: _| {
             let seen = seen.clone();
-            let _ = &mut inner;
             service_fn(move |request: Request<axum::body::Body>| {
                 let mark = request.extensions().get::<SessionAccessed>().cloned();
                 let response = Service::call(&mut inner, request);

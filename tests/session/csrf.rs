@@ -15,10 +15,10 @@ use tower_stash::{
     backend::Op,
     policy::Routes,
     respond::Rejection,
-    session::{Csrf, Session, SessionError, SessionRule, Sessions},
+    session::{Csrf, Session, SessionError, Sessions},
 };
 
-use crate::fixture::{Answer, Bed, Browser};
+use crate::fixture::{Answer, Bed, Browser, web};
 
 async fn form(session: Session) -> Result<String, SessionError> {
     session.csrf_token().await
@@ -69,10 +69,6 @@ fn pages(sessions: Sessions) -> Router {
             }),
         )
         .with_state(sessions)
-}
-
-fn web() -> SessionRule {
-    SessionRule::new("web").unwrap()
 }
 
 fn bed() -> (Bed, Browser) {

@@ -12,19 +12,8 @@ use tower_stash::{
 
 use crate::fixture::{Bed, Browser, web};
 
-/// A browser of an application whose one route does this.
-fn doing<F>(bed: &Bed, run: impl Fn(Session) -> F + Clone + Send + Sync + 'static) -> Browser
-where
-    F: Future<Output = Result<StatusCode, SessionError>> + Send,
-{
-    let app = bed.app(web(), |_| {
-        let handler = async move |session: Session| run(session).await;
-        Router::new().route("/", post(handler))
-    });
-    Browser::new(&app)
-}
-
-/// The same, with a session in which `n` is 1.
+/// A browser of an application whose one route does this, with a session in which `n` is 1, and one of
+/// the shop with the same session.
 async fn doing_to_one<F>(
     bed: &Bed,
     run: impl Fn(Session) -> F + Clone + Send + Sync + 'static,
@@ -35,7 +24,7 @@ where
     let browser = bed.browser(web());
     browser.post("/set/a/1").await;
     browser.post("/incr/n").await;
-    let other = doing(bed, run);
+    let other = bed.doing(run);
     other.set_cookie("__Host-id", &browser.token());
     (other, browser)
 }
@@ -57,7 +46,7 @@ async fn an_increment_is_kept_though_the_response_is_a_failure() {
 #[tokio::test]
 async fn where_there_is_no_session_an_increment_waits_for_the_response() {
     let bed = Bed::new();
-    let failing = doing(&bed, async |session: Session| {
+    let failing = bed.doing(async |session: Session| {
         assert_eq!(session.incr("n", 2).await?, 2);
         assert_eq!(session.incr("n", 3).await?, 5);
         assert_eq!(session.take::<i64>("n").await?, Some(5));
@@ -231,7 +220,7 @@ async fn after_a_login_an_increment_belongs_to_it() {
 #[tokio::test]
 async fn no_lock_is_held_while_a_closure_or_a_type_of_the_program_runs() {
     let bed = Bed::new();
-    let nested = doing(&bed, async |session: Session| {
+    let nested = bed.doing(async |session: Session| {
         let other = session.clone();
         session
             .update("n", move |n: Option<u8>| {

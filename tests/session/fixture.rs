@@ -6,6 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::{FromRef, Path, State},
+    response::IntoResponse,
     routing::{get, post},
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
@@ -69,6 +70,22 @@ impl Bed {
     pub(crate) fn browser(&self, policy: impl Policy<SessionRule>) -> Browser {
         let gate = self.gate.clone();
         Browser::new(&self.app(policy, |sessions| shop(sessions, gate)))
+    }
+
+    /// A browser of an application whose one route, a POST to `/`, does this.
+    pub(crate) fn doing<F, T>(
+        &self,
+        run: impl Fn(Session) -> F + Clone + Send + Sync + 'static,
+    ) -> Browser
+    where
+        F: Future<Output = Result<T, SessionError>> + Send,
+        T: IntoResponse + 'static,
+    {
+        let app = self.app(web(), |_| {
+            let handler = async move |session: Session| run(session).await;
+            Router::new().route("/", post(handler))
+        });
+        Browser::new(&app)
     }
 
     /// How many calls were made since this was asked last.

@@ -18,22 +18,10 @@ struct Shop {
     coupon: Option<String>,
 }
 
-/// A browser of an application whose one route does this.
-fn doing<F>(bed: &Bed, run: impl Fn(Session) -> F + Clone + Send + Sync + 'static) -> Browser
-where
-    F: Future<Output = Result<(), SessionError>> + Send,
-{
-    let app = bed.app(web(), |_| {
-        let handler = async move |session: Session| run(session).await;
-        Router::new().route("/", post(handler))
-    });
-    Browser::new(&app)
-}
-
 #[tokio::test]
 async fn each_field_is_an_attribute_and_others_stay() {
     let bed = Bed::new();
-    let site = doing(&bed, async |session: Session| {
+    let site = bed.doing(async |session: Session| {
         let mut shop: Shop = session.typed().await?;
         shop.cart.push(7);
         shop.coupon = Some("half".into());
@@ -89,7 +77,7 @@ async fn parallel_requests_that_change_different_fields_lose_nothing() {
 #[tokio::test]
 async fn what_is_assigned_as_it_was_read_is_not_written() {
     let bed = Bed::new();
-    let site = doing(&bed, async |session: Session| {
+    let site = bed.doing(async |session: Session| {
         let shop: Shop = session.typed().await?;
         session.set_typed(&shop).await
     });
@@ -109,7 +97,7 @@ async fn what_is_assigned_as_it_was_read_is_not_written() {
 #[tokio::test]
 async fn a_session_that_is_no_such_type_is_an_error_and_can_be_set_anew() {
     let bed = Bed::new();
-    let site = doing(&bed, async |session: Session| {
+    let site = bed.doing(async |session: Session| {
         let error = session.typed::<Shop>().await.unwrap_err();
         assert_eq!(error.kind(), SessionErrorKind::Json);
         assert_eq!(
@@ -128,7 +116,7 @@ async fn a_session_that_is_no_such_type_is_an_error_and_can_be_set_anew() {
 #[tokio::test]
 async fn what_is_no_struct_or_does_not_fit_changes_nothing() {
     let bed = Bed::new();
-    let site = doing(&bed, async |session: Session| {
+    let site = bed.doing(async |session: Session| {
         let kind = |result: Result<(), SessionError>| result.unwrap_err().kind();
         assert_eq!(kind(session.set_typed(&7).await), SessionErrorKind::Json);
         let reserved = BTreeMap::from([("a".to_owned(), 1), ("~label".to_owned(), 2)]);
@@ -166,7 +154,7 @@ async fn no_lock_is_held_while_a_type_is_written() {
         }
     }
     let bed = Bed::new();
-    let site = doing(&bed, async |session: Session| {
+    let site = bed.doing(async |session: Session| {
         session.state().await?;
         session
             .set_typed(&Nosy {
