@@ -14,8 +14,9 @@ use std::{
 /// Whether a response depends on the session of its request.
 ///
 /// The session layer puts one into the extensions of each request that a rule of it covers, and the
-/// same one into those of its response if the session was asked by then. It is live: it says yes from the moment on at which the
-/// handler, or anything between, first asks the session for something. All clones say the same.
+/// same one into those of its response if the session was asked by then. It is live: it says yes
+/// from the moment on at which the handler, or anything between, first asks the session for
+/// something. All clones say the same.
 ///
 /// Someone who writes a cache asks it before storing a response. Inside the session layer, take
 /// the request's before calling the inner service, since the request is gone afterwards; outside,

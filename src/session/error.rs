@@ -49,7 +49,8 @@ pub enum SessionErrorKind {
     NoCookie,
     /// The response has left: what is written now would be lost.
     Sealed,
-    /// The layer keeps no index of users; see [`SessionLayer::with_users`](super::SessionLayer::with_users).
+    /// The layer keeps no index of users; see
+    /// [`with_users`](super::SessionLayer::with_users).
     NoUsers,
     /// The operating system gave no random numbers.
     NoRandomness,

@@ -167,9 +167,9 @@
 //! |---|---|---|
 //! | 401 | `UNAUTHENTICATED` | nobody is logged in and the rule [requires a user](SessionRule::with_required_user); a login is not to be: the ticket is too old, the user was logged out everywhere meanwhile or has too many sessions; the session ended meanwhile and the rule [rejects that](SessionRule::with_on_gone) |
 //! | 403 | `PERMISSION_DENIED` | another site's page may have made the request, and the rule [asks](SessionRule::with_csrf) |
-//! | 500 | `INTERNAL` | the policy gave a rule that is not of the layer's family, a mistake of the program |
 //! | 409 | `ABORTED` | somebody else wrote the session meanwhile and the rule is [strict](SessionRule::with_strict_commits) |
-//! | 503 | `UNAVAILABLE` | the session could not be written, and the rule does not [keep such responses](SessionRule::with_on_outage) |
+//! | 500 | `INTERNAL` | the policy gave a rule that is not of the layer's family, a mistake of the program |
+//! | 503 | `UNAVAILABLE` | the session could not be read for a rule that requires a user; it could not be written, and the rule does not [keep such responses](SessionRule::with_on_outage), or the request was a login |
 //!
 //! What is written, [`with_respond`](SessionLayer::with_respond) says; the response's extensions have
 //! the [`Rejection`](crate::respond::Rejection).
@@ -246,8 +246,8 @@
 //!
 //! * **Back after a logout.** What Chromium 156 was seen to do: of a page with `no-store`, which is
 //!   the default of pages that asked their session, it asks again once the logout has removed the
-//!   cookie; one with `Cache-Control: private` or `no-cache` it restores from memory as it was. One with
-//!   `no-store` it restores as well if the redirect of a login led to it whose response set the
+//!   cookie; one with `Cache-Control: private` or `no-cache` it restores from memory as it was. One
+//!   with `no-store` it restores as well if the redirect of a login led to it whose response set the
 //!   cookie, or if the session was ended elsewhere, so that the cookie is still there;
 //!   `Clear-Site-Data` does not change that. What must not be seen again reloads itself:
 //!   `addEventListener('pageshow', (event) => event.persisted && location.reload())`.
@@ -286,8 +286,8 @@
 //! * **No surprise cookie.** A response has one only if its request began the session, replaced its
 //!   secret or ended it.
 //! * **Time-outs by the backend's clock.** A session ends when its idle or its absolute time-out is
-//!   over: never later, and earlier by [`touch_every`](SessionRule::with_touch_every) and a round
-//!   trip at most.
+//!   over: never later, and earlier by [`touch_every`](SessionRule::with_touch_every), a round trip
+//!   and the backend's [clock skew](crate::backend::KeyValue::clock_skew) at most.
 //! * **Logging out everywhere** reaches each session, and each login whose
 //!   [ticket](Sessions::begin_login) is older: when it returns, they have failed or ended. After an
 //!   error, calling it again goes on.
@@ -329,7 +329,7 @@
 //! | that reads and writes, however much | 2 |
 //! | `update`, `incr`, `take`, each; each writer who was faster | 1 more |
 //! | an idle time-out that is to be moved | 1 more; with an index of users 2 |
-//! | `destroy` | 2 |
+//! | `destroy` | 2; with an index of users 3 |
 //! | a login | 2; with [an index of users](SessionLayer::with_users) 5 |
 //! | [`destroy_all`](Sessions::destroy_all) | 2, and 3 for each session |
 //!
@@ -356,9 +356,10 @@
 //! | `login_refused` | 401, in the place of the handler's answer to a login |
 //! | `outage` | the session could not be read for the rule, or not be written |
 //!
-//! At level WARN, where something was lost: a commit that the backend did not take, a logout or
-//! eviction after a login that left a session behind, and a secret that came back long after a
-//! rotation replaced it (see [`OnReuse`]).
+//! At level WARN, where something was lost: a session that could not be read, or not be written, a
+//! login that left sessions behind which it should have ended, a secret that came back long after a
+//! rotation replaced it (see [`OnReuse`]), and a rule that is not of the layer's family, which is
+//! no outcome.
 
 mod admission;
 mod answer;

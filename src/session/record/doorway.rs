@@ -12,8 +12,8 @@ impl SessionLayer {
     ///
     /// # Errors
     ///
-    /// [`Unreadable`](crate::session::SessionErrorKind::Unreadable) for what is no session, or one of a format that is
-    /// not known.
+    /// [`Unreadable`](crate::session::SessionErrorKind::Unreadable) for what is no session, or
+    /// one of a format that is not known.
     pub fn rewrite_stored(stored: &[u8]) -> Result<Option<Bytes>, SessionError> {
         match Content::decode(Bytes::copy_from_slice(stored))? {
             Content::Session(record) => Ok(Some(record.encode())),

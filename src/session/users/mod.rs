@@ -38,8 +38,7 @@ use crate::{
 pub enum MaxSessions {
     /// A login that would be one more is refused. Of two at the same moment, both may be.
     Reject(usize),
-    /// A login that is one more ends the oldest. Of several at the same moment, each may end the
-    /// others.
+    /// A login that is one more ends the oldest, and none that is newer than itself.
     EvictOldest(usize),
 }
 
