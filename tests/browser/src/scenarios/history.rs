@@ -23,9 +23,9 @@ pub(crate) fn trials(bed: &Arc<Bed>) -> Vec<Trial> {
         back_shows_a_private_page_after_the_logout
         back_shows_no_page_that_was_not_to_be_stored
         back_without_a_logout
-        back_after_a_logout_elsewhere_may_show_the_page
+        back_after_a_logout_elsewhere_shows_the_page
         back_after_a_logout_depends_on_how_the_page_was_reached
-        clear_site_data_at_the_logout_may_not_help
+        clear_site_data_at_the_logout_does_not_help
         a_page_that_reloads_when_it_is_restored_shows_nobody
     )
 }
@@ -34,6 +34,7 @@ async fn back_shows_a_private_page_after_the_logout(bed: &Bed) -> Result<String>
     let mut told = Vec::new();
     for control in ["", "private", "private, max-age=60", "no-cache"] {
         let (back, text) = back_after(bed, control, Leaving::LoggedOut).await?;
+        assert_restored(control, back, &text);
         told.push(format!("`{control}`: {back:?}, shows {text:?}"));
     }
     Ok(told.join("; "))
@@ -59,10 +60,11 @@ async fn back_without_a_logout(bed: &Bed) -> Result<String> {
     Ok(told.join("; "))
 }
 
-async fn back_after_a_logout_elsewhere_may_show_the_page(bed: &Bed) -> Result<String> {
+async fn back_after_a_logout_elsewhere_shows_the_page(bed: &Bed) -> Result<String> {
     let mut told = Vec::new();
     for control in ["private", "no-store"] {
         let (back, text) = back_after(bed, control, Leaving::EndedElsewhere).await?;
+        assert_restored(control, back, &text);
         told.push(format!("`{control}`: {back:?}, shows {text:?}"));
     }
     Ok(told.join("; "))
@@ -76,11 +78,12 @@ async fn back_after_a_logout_depends_on_how_the_page_was_reached(bed: &Bed) -> R
         ("POST", "/to-account"),
     ] {
         let (back, text) = back_to_account(bed, method, path, Login::default()).await?;
-        assert_eq!(text, "nobody", "{back:?}");
+        assert_eq!(text, "nobody", "{method} {path}: {back:?}");
         told.push(format!("by {method} {path}: {back:?}, shows {text:?}"));
     }
     for method in ["GET", "POST"] {
         let (back, text) = back_to_account(bed, method, "/login", Login::default()).await?;
+        assert_restored(method, back, &text);
         told.push(format!(
             "by {method} /login, which sets the cookie: {back:?}, shows {text:?}"
         ));
@@ -88,11 +91,12 @@ async fn back_after_a_logout_depends_on_how_the_page_was_reached(bed: &Bed) -> R
     Ok(told.join("; "))
 }
 
-async fn clear_site_data_at_the_logout_may_not_help(bed: &Bed) -> Result<String> {
+async fn clear_site_data_at_the_logout_does_not_help(bed: &Bed) -> Result<String> {
     let mut told = Vec::new();
     for clears in ["\"cookies\"", "\"cache\"", "\"*\""] {
         let login = Login { clears, script: "" };
         let (back, text) = back_to_account(bed, "POST", "/login", login).await?;
+        assert_restored(clears, back, &text);
         told.push(format!("{clears}: {back:?}, shows {text:?}"));
     }
     Ok(told.join("; "))
@@ -104,8 +108,13 @@ async fn a_page_that_reloads_when_it_is_restored_shows_nobody(bed: &Bed) -> Resu
     </script>";
     let login = Login { clears: "", script };
     let (back, text) = back_to_account(bed, "POST", "/login", login).await?;
-    assert_eq!(text, "nobody", "{back:?}");
+    assert_eq!((back, text.as_str()), (Back::Restored, "nobody"));
     Ok(format!("{back:?}, then reloads and shows {text:?}"))
+}
+
+/// That Back shows what was private, as it was left.
+fn assert_restored(of: &str, back: Back, text: &str) {
+    assert_eq!((back, text), (Back::Restored, "account of ann"), "{of}");
 }
 
 /// What differs between the applications of [`back_to_account`].
