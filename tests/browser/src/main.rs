@@ -31,6 +31,7 @@ fn main() -> Result<ExitCode> {
         // One line a suite.
         scenarios::cookies::trials(&bed),
         scenarios::cross_site::trials(&bed),
+        scenarios::csrf::trials(&bed),
         scenarios::harness::trials(&bed),
         scenarios::history::trials(&bed),
         scenarios::late::trials(&bed),

@@ -12,7 +12,7 @@ use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     browser::{Browser, Profile},
-    site::{Identity, Site},
+    site::{Identity, Port, Site},
 };
 
 pub(crate) type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
@@ -41,7 +41,16 @@ impl Bed {
         &self,
         hosts: impl IntoIterator<Item = (&'static str, Router)>,
     ) -> Result<Site> {
-        Site::start(&self.identity, hosts).await
+        Ok(self.site_at(Port::bind().await?, hosts))
+    }
+
+    /// The same on a port that was taken before.
+    pub(crate) fn site_at(
+        &self,
+        port: Port,
+        hosts: impl IntoIterator<Item = (&'static str, Router)>,
+    ) -> Site {
+        Site::start(&self.identity, port, hosts)
     }
 
     /// A new profile, with no cookies and no cache.

@@ -2,6 +2,7 @@
 
 pub(crate) mod cookies;
 pub(crate) mod cross_site;
+pub(crate) mod csrf;
 pub(crate) mod harness;
 pub(crate) mod history;
 pub(crate) mod late;

@@ -21,12 +21,16 @@ use crate::{log::Log, trial::Result};
 pub(crate) use self::{
     gate::Gate,
     identity::Identity,
+    port::Port,
     puppet::{html, puppet, setting},
     shop::Shop,
 };
 
+mod checkout;
 mod gate;
 mod identity;
+mod live;
+mod port;
 mod puppet;
 mod shop;
 
@@ -47,29 +51,34 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Serves the hosts' routers on a free port.
-    pub(crate) async fn start(
+    /// Serves the hosts' routers on a port.
+    pub(crate) fn start(
         identity: &Identity,
+        port: Port,
         hosts: impl IntoIterator<Item = (&'static str, Router)>,
-    ) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let port = listener.local_addr()?.port();
+    ) -> Self {
+        let (listener, port) = port.into_parts();
         let exchanges = Arc::new(Log::default());
         let server = Server {
             hosts: hosts.into_iter().collect(),
             exchanges: Arc::clone(&exchanges),
         };
         let listening = tokio::spawn(listen(listener, identity.acceptor(), Arc::new(server)));
-        Ok(Self {
+        Self {
             port,
             exchanges,
             listening,
-        })
+        }
     }
 
     /// The address of a page.
     pub(crate) fn url(&self, host: &str, path: &str) -> String {
         format!("https://{host}:{}{path}", self.port)
+    }
+
+    /// The address of a WebSocket.
+    pub(crate) fn socket_url(&self, host: &str, path: &str) -> String {
+        format!("wss://{host}:{}{path}", self.port)
     }
 
     /// The address at which a [`puppet`] sets cookies.

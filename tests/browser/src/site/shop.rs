@@ -19,7 +19,7 @@ use tower_stash::{
     testing::ManualClock,
 };
 
-use super::{APP, EVIL, Gate, OTHER, Site, html, puppet};
+use super::{APP, EVIL, Gate, OTHER, Port, Site, checkout, html, live::live, puppet};
 use crate::trial::{Bed, Result};
 
 /// The application and its neighbours, and what a test needs to see and steer.
@@ -35,14 +35,17 @@ pub(crate) struct Shop {
 impl Shop {
     /// The application under this policy, beside two puppets.
     pub(crate) async fn open(bed: &Bed, policy: impl Policy<SessionRule>) -> Result<Self> {
+        Self::open_at(bed, Port::bind().await?, policy)
+    }
+
+    /// The same for a policy that has to name the port.
+    pub(crate) fn open_at(bed: &Bed, port: Port, policy: impl Policy<SessionRule>) -> Result<Self> {
         let clock = ManualClock::new();
         let backend = MemoryBackend::new().with_clock(clock.clone());
         let layer = SessionLayer::new(backend.clone(), policy)?.with_users(backend)?;
         let gate = Gate::default();
         let app = application(layer.handle(), gate.clone()).layer(layer);
-        let site = bed
-            .site([(APP, app), (EVIL, puppet()), (OTHER, puppet())])
-            .await?;
+        let site = bed.site_at(port, [(APP, app), (EVIL, puppet()), (OTHER, puppet())]);
         Ok(Self { site, clock, gate })
     }
 
@@ -57,7 +60,7 @@ impl Shop {
     }
 }
 
-type Answer<T> = std::result::Result<T, SessionError>;
+pub(super) type Answer<T> = std::result::Result<T, SessionError>;
 
 #[derive(Clone)]
 struct App {
@@ -89,6 +92,8 @@ fn application(sessions: Sessions, gate: Gate) -> Router {
         .route("/flash", post(flash))
         .route("/flashes", get(flashes))
         .route("/start", get(async || Html(SPECULATING)))
+        .route("/live", get(live))
+        .merge(checkout::routes())
         .with_state(Arc::new(App { sessions, gate }))
 }
 
