@@ -41,6 +41,7 @@ use crate::error::ConfigError;
 /// 3. Without it, by `Origin`: a trusted one, and the host that the request is for (`:authority`, or
 ///    `Host`). Browsers of before 2023 send no `Sec-Fetch-Site`, and none does over plain HTTP
 ///    but to localhost. `Origin: null`, of a sandboxed frame for example, is nobody's.
+///    Chromium sends none when it opens a WebSocket either.
 /// 4. With neither header: since 2020 every browser sends `Origin` with these methods, so it
 ///    is no browser that asks, and brings no cookies but its own.
 ///
@@ -78,7 +79,8 @@ impl Csrf {
 
     /// Takes requests of all subdomains' pages as well, and of the parent domain's.
     ///
-    /// Only `Sec-Fetch-Site` tells them; of browsers that do not send it, name the origins.
+    /// Only `Sec-Fetch-Site` tells them; for browsers that do not send it, and for WebSockets, name
+    /// the origins.
     pub fn with_same_site_requests(mut self) -> Self {
         self.takes_same_site = true;
         self
@@ -140,12 +142,14 @@ mod tests {
 
     #[test]
     fn another_sites_page_opens_no_web_socket() {
-        let admits = |site| {
-            let headers = [("upgrade", "websocket"), ("sec-fetch-site", site)];
+        let admits = |header| {
+            let headers = [("upgrade", "websocket"), ("host", "shop.example"), header];
             Csrf::new().admits(&request("GET", "/live", &headers))
         };
-        assert!(admits("same-origin"));
-        assert!(!admits("cross-site"));
+        assert!(admits(("sec-fetch-site", "same-origin")));
+        assert!(!admits(("sec-fetch-site", "cross-site")));
+        assert!(admits(("origin", "https://shop.example")));
+        assert!(!admits(("origin", "https://other.example")));
     }
 
     fn admits(headers: &[(&str, &str)]) -> bool {
