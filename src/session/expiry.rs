@@ -213,4 +213,26 @@ mod tests {
             prop_assert!(most < ttl + Duration::from_millis(1));
         }
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_heard_is_gone_by_for_a_second() {
+        let heard = LastHeard::default();
+        assert_eq!(heard.at(monotonic_now()), None);
+        let asked = monotonic_now();
+        heard.note(ServerClock::new(Timestamp::from_millis(50_000), asked));
+        let after = |millis| heard.at(asked + Duration::from_millis(millis));
+        assert_eq!(after(0), Some(Timestamp::from_millis(50_000)));
+        assert_eq!(after(999), Some(Timestamp::from_millis(50_999)));
+        assert_eq!(after(1_000), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_to_an_older_question_tells_nothing_new() {
+        let heard = LastHeard::default();
+        let asked = monotonic_now();
+        let later = asked + Duration::from_millis(10);
+        heard.note(ServerClock::new(Timestamp::from_millis(70_000), later));
+        heard.note(ServerClock::new(Timestamp::from_millis(50_000), asked));
+        assert_eq!(heard.at(later), Some(Timestamp::from_millis(70_000)));
+    }
 }
