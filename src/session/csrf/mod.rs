@@ -41,7 +41,7 @@ use crate::error::ConfigError;
 /// 3. Without it, by `Origin`: a trusted one, and the host that the request is for (`:authority`, or
 ///    `Host`). Browsers of before 2023 send no `Sec-Fetch-Site`, and none does over plain HTTP
 ///    but to localhost. `Origin: null`, of a sandboxed frame for example, is nobody's.
-///    Chromium sends none when it opens a WebSocket either.
+///    Chromium sends none with the handshake of a web socket either.
 /// 4. With neither header: since 2020 every browser sends `Origin` with these methods, so it
 ///    is no browser that asks, and brings no cookies but its own.
 ///
@@ -79,7 +79,7 @@ impl Csrf {
 
     /// Takes requests of all subdomains' pages as well, and of the parent domain's.
     ///
-    /// Only `Sec-Fetch-Site` tells them; for browsers that do not send it, and for WebSockets, name
+    /// Only `Sec-Fetch-Site` tells them; for browsers that do not send it, and for web sockets, name
     /// the origins.
     pub fn with_same_site_requests(mut self) -> Self {
         self.takes_same_site = true;
