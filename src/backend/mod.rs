@@ -69,10 +69,12 @@ pub use self::{
     timeout::Timeout,
 };
 
-#[cfg(feature = "rate-limit")]
-pub(crate) use self::erased::{Call, ErasedQuotas, ErasedSlots};
+#[cfg(any(feature = "rate-limit", feature = "session"))]
+pub(crate) use self::erased::Call;
 #[cfg(feature = "session")]
 pub(crate) use self::erased::{ErasedIndex, ErasedKeyValue};
+#[cfg(feature = "rate-limit")]
+pub(crate) use self::erased::{ErasedQuotas, ErasedSlots};
 
 /// A store with all five capabilities.
 pub trait Backend: KeyValue + Quotas + Slots + Index + Broadcast {}

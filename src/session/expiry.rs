@@ -31,6 +31,10 @@ impl ServerClock {
         self.at(monotonic_now())
     }
 
+    fn is_fresh(&self, moment: Monotonic) -> bool {
+        moment.saturating_duration_since(self.asked) < FRESH
+    }
+
     fn at(&self, moment: Monotonic) -> Timestamp {
         self.then + moment.saturating_duration_since(self.asked)
     }
@@ -38,23 +42,29 @@ impl ServerClock {
 
 /// What the backend's clock showed when an answer told of it last.
 ///
-/// A question costs a second command, so one is asked once in a second and not for each read.
+/// A question costs a second command, so one is asked once in a second and not for each read. What
+/// answers tell is never behind: they are counted from their questions, and a version is at least
+/// the time of its write. It may be ahead, after a step back of the clock; so of what was heard
+/// within a second, the earliest is nearest.
 #[derive(Debug, Default)]
 pub(super) struct LastHeard(Mutex<Option<ServerClock>>);
 
 impl LastHeard {
     pub(super) fn note(&self, clock: ServerClock) {
         let mut last = self.lock();
-        if last.is_none_or(|last| last.asked < clock.asked) {
+        let is_nearer = last.is_none_or(|last| {
+            let moment = last.asked.max(clock.asked);
+            clock.is_fresh(moment) && (!last.is_fresh(moment) || clock.at(moment) < last.at(moment))
+        });
+        if is_nearer {
             *last = Some(clock);
         }
     }
 
     /// The clock at this moment, if it was heard less than a second before.
     pub(super) fn at(&self, moment: Monotonic) -> Option<Timestamp> {
-        let last = (*self.lock())?;
-        let age = moment.saturating_duration_since(last.asked);
-        (age < FRESH).then(|| last.at(moment))
+        let last = (*self.lock()).filter(|last| last.is_fresh(moment))?;
+        Some(last.at(moment))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<ServerClock>> {
@@ -227,12 +237,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_to_an_older_question_tells_nothing_new() {
+    async fn of_what_is_told_within_a_second_the_earliest_counts() {
+        let began = monotonic_now();
+        let told = |millis, time| {
+            let asked = began + Duration::from_millis(millis);
+            ServerClock::new(Timestamp::from_millis(time), asked)
+        };
+        let moment = began + Duration::from_millis(500);
+        for answers in [
+            [told(0, 50_000), told(10, 70_000)],
+            [told(10, 70_000), told(0, 50_000)],
+        ] {
+            let heard = LastHeard::default();
+            for answer in answers {
+                heard.note(answer);
+            }
+            assert_eq!(heard.at(moment), Some(Timestamp::from_millis(50_500)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_older_than_a_second_counts_for_nothing_either_way() {
         let heard = LastHeard::default();
-        let asked = monotonic_now();
-        let later = asked + Duration::from_millis(10);
-        heard.note(ServerClock::new(Timestamp::from_millis(70_000), later));
-        heard.note(ServerClock::new(Timestamp::from_millis(50_000), asked));
-        assert_eq!(heard.at(later), Some(Timestamp::from_millis(70_000)));
+        let began = monotonic_now();
+        let second = began + Duration::from_secs(1);
+        heard.note(ServerClock::new(Timestamp::from_millis(50_000), began));
+        heard.note(ServerClock::new(Timestamp::from_millis(70_000), second));
+        assert_eq!(heard.at(second), Some(Timestamp::from_millis(70_000)));
+        heard.note(ServerClock::new(Timestamp::from_millis(50_000), began));
+        assert_eq!(heard.at(second), Some(Timestamp::from_millis(70_000)));
     }
 }

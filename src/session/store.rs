@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     backend::{
-        BackendErrorKind, Entry, ErasedKeyValue, GetOptions, Precondition, Put, PutOptions,
+        BackendErrorKind, Call, Entry, ErasedKeyValue, GetOptions, Precondition, Put, PutOptions,
         Result as BackendResult, Version,
     },
     clock::{Monotonic, Timestamp, monotonic_now},
@@ -143,20 +143,18 @@ impl Store {
     /// A tombstone keeps whoever still has it from taking it for one that never was. A store that
     /// is full takes none, but lets the record go.
     pub(super) async fn end(&self, handle: &Handle, ending: Ending) -> Result<(), SessionError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let tombstone = ending.tombstone();
-            match self.put(handle, tombstone, LATE, Precondition::Any).await {
-                Ok(_) => return Ok(()),
-                Err(error) if error.may_have_applied() && tries < MAX_TRIES => {}
-                Err(error) if error.kind() == BackendErrorKind::Rejected => {
-                    let backend = Arc::clone(&self.backend);
-                    backend.delete(self.key(handle), Precondition::Any).await?;
-                    return Ok(());
-                }
-                Err(error) => return Err(error.into()),
+        let ended = until_answered(|| {
+            let backend = Arc::clone(&self.backend);
+            backend.put(self.key(handle), ending.tombstone(), PutOptions::new(LATE))
+        });
+        match ended.await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == BackendErrorKind::Rejected => {
+                let backend = Arc::clone(&self.backend);
+                backend.delete(self.key(handle), Precondition::Any).await?;
+                Ok(())
             }
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -171,11 +169,15 @@ impl Store {
 impl Reading {
     fn new(entry: Entry, asked: Monotonic, known: Option<Timestamp>) -> Result<Self, SessionError> {
         let content = Content::decode(entry.value)?;
-        let then = match (&content, entry.expires_in) {
-            (Content::Session(record), Some(left)) => read_at(entry.version, record.head.ttl, left),
-            _ => entry.version.written_at(),
+        let ttl = match &content {
+            Content::Session(record) => record.head.ttl,
+            Content::Ended => LATE,
         };
-        let then = known.map_or(then, |known| known.max(entry.version.written_at()));
+        let told = entry
+            .expires_in
+            .map(|left| read_at(entry.version, ttl, left));
+        let then = known.or(told).unwrap_or_default();
+        let then = then.max(entry.version.written_at());
         Ok(Self {
             content,
             version: entry.version,
@@ -270,6 +272,17 @@ impl fmt::Debug for Store {
     }
 }
 
+/// Sends what may be applied twice, and again while its answer does not come.
+pub(super) async fn until_answered<T>(mut send: impl FnMut() -> Call<T>) -> BackendResult<T> {
+    let mut tries = 1;
+    loop {
+        match send().await {
+            Err(error) if error.may_have_applied() && tries < MAX_TRIES => tries += 1,
+            answered => return answered,
+        }
+    }
+}
+
 /// How long a request may be under way with a token that has ended, and still be told so instead of
 /// being given a new session; as long lives a tombstone.
 pub(super) const LATE: Duration = Duration::from_secs(60);
@@ -279,6 +292,12 @@ pub(super) const MAX_TRIES: u32 = 3;
 
 #[cfg(test)]
 mod tests {
+    use crate::{
+        backend::MemoryBackend,
+        clock::Clock as _,
+        testing::{FaultBackend, ManualClock},
+    };
+
     use super::{
         super::{SessionErrorKind, SessionRule, commit::new_record, csrf::CsrfSeed, token::Secret},
         *,
@@ -474,5 +493,41 @@ mod tests {
         let entry = entry.with_expires_in(ttl.checked_sub(Duration::from_secs(7)).unwrap());
         let reading = Reading::new(entry, monotonic_now(), None).unwrap();
         assert_eq!(reading.clock.now(), at(1_007));
+    }
+
+    /// A store whose backend is as good as on another machine, and whose clock is moved by the test.
+    fn afar() -> (Store, ManualClock) {
+        let clock = ManualClock::new();
+        let memory = MemoryBackend::new().with_clock(clock.clone());
+        let remote = FaultBackend::new(memory).seen_as_remote();
+        (Store::new(Arc::new(remote), &"web".into()), clock)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tombstone_tells_the_time_of_its_reading_and_not_of_its_writing() {
+        let (store, clock) = afar();
+        let handle = Handle::random().unwrap();
+        store.end(&handle, Ending::Destroyed).await.unwrap();
+        tokio::time::advance(Duration::from_secs(50)).await;
+        clock.advance(Duration::from_secs(50));
+        let reading = store.read(&handle).await.unwrap().unwrap();
+        assert_eq!(reading.clock.now(), clock.now());
+        assert_eq!(store.time_at(monotonic_now()), Some(clock.now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_version_that_is_ahead_after_a_step_back_moves_no_other_sessions_time() {
+        let (store, clock) = afar();
+        let [ahead, other] = [(); 2].map(|()| Handle::random().unwrap());
+        store.end(&ahead, Ending::Destroyed).await.unwrap();
+        clock.set(clock.now() - Duration::from_secs(30));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        // Refused, it tells the time; written, a version that is none.
+        let never = Precondition::Matches(Version::from_u64(1));
+        let tombstone = Ending::Destroyed.tombstone();
+        let refused = store.put(&other, tombstone, LATE, never).await.unwrap();
+        assert!(matches!(refused, (Put::Conflict { .. }, _)));
+        store.end(&ahead, Ending::Destroyed).await.unwrap();
+        assert_eq!(store.time_at(monotonic_now()), Some(clock.now()));
     }
 }

@@ -5,11 +5,16 @@ use std::time::{Duration, SystemTime};
 use axum::{
     Router,
     extract::{Path, State},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use http::StatusCode;
-use tower_stash::session::{
-    MaxSessions, Session, SessionError, SessionErrorKind, SessionId, SessionLayer, Sessions,
+use tower_stash::{
+    backend::BackendErrorKind,
+    session::{
+        MaxSessions, Session, SessionError, SessionErrorKind, SessionId, SessionLayer, SessionUser,
+        Sessions,
+    },
+    testing::Fault,
 };
 
 use crate::fixture::{Bed, Browser, web};
@@ -316,4 +321,77 @@ async fn a_limit_needs_the_index_and_admits_somebody() {
     assert!(layer.with_max_sessions(MaxSessions::Reject(1)).is_err());
     let error = sessions.devices_of("ada").await.unwrap_err();
     assert_eq!(error.kind(), SessionErrorKind::NoUsers);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_with_a_short_life_counts_while_it_is_under_way() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let bed = Bed::new();
+    let layer = bed
+        .layer(web())
+        .with_max_sessions(MaxSessions::Reject(1))
+        .unwrap();
+    let sessions = layer.handle();
+    let log_in = async move |session: Session, Path(days): Path<u32>| {
+        let ticket = sessions.begin_login("ada").await?;
+        session.login(ticket.with_lifetime(days * DAY)).await
+    };
+    let app = Router::new()
+        .route("/login/{days}", post(log_in))
+        .layer(layer);
+    // The first one waits for the epoch, when it has counted and is not bound yet.
+    bed.backend.script([Fault::None; 4]);
+    bed.backend.script([Fault::Delay(Duration::from_secs(1))]);
+    let first = Browser::new(&app).posting("/login/1");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let second = Browser::new(&app).post("/login/30").await;
+    assert_eq!(second.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(first.await.unwrap().status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_handler_is_given_its_user_or_not_run_and_ids_from_paths() {
+    let bed = Bed::new();
+    let layer = bed.layer(web());
+    let sessions = layer.handle();
+    let begin = sessions.clone();
+    let app = Router::new()
+        .route("/me", get(async |user: SessionUser| user.into_inner()))
+        .route(
+            "/devices/{id}",
+            delete(async move |user: SessionUser, Path(id): Path<SessionId>| {
+                let was_theirs = sessions.destroy_device(&*user, &id).await?;
+                Ok::<_, SessionError>(was_theirs.to_string())
+            }),
+        )
+        .route(
+            "/login/{user}",
+            post(async move |session: Session, Path(user): Path<String>| {
+                session.login(begin.begin_login(user.trim()).await?).await
+            }),
+        );
+    let bare = Browser::new(&app);
+    assert_eq!(
+        bare.get("/me").await.status,
+        StatusCode::INTERNAL_SERVER_ERROR
+    );
+
+    let browser = Browser::new(&app.layer(layer));
+    assert_eq!(browser.get("/me").await.status, StatusCode::UNAUTHORIZED);
+    let nobody = browser.post("/login/%20").await;
+    assert_eq!(nobody.status, StatusCode::UNPROCESSABLE_ENTITY);
+    browser.post("/login/ada").await;
+    assert_eq!(browser.get("/me").await.text, "ada");
+    let outage = Fault::Fail(BackendErrorKind::Unavailable);
+    bed.backend.script([outage]);
+    assert_eq!(
+        browser.get("/me").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+
+    let id: SessionId = "A".repeat(22).parse().unwrap();
+    let unknown = browser.send(http::Request::delete(format!("/devices/{id}")));
+    assert_eq!(unknown.await.text, "false");
+    let no_id = browser.send(http::Request::delete("/devices/zzz")).await;
+    assert_eq!(no_id.status, StatusCode::BAD_REQUEST);
 }

@@ -101,7 +101,7 @@ impl Roster<'_> {
             let counts = match self.listed(&handle).await? {
                 Listed::TheirOwn(_) | Listed::Unknown => true,
                 Listed::Nobodys => deadline >= under_way + MARGIN,
-                Listed::AnothersNow => false,
+                Listed::AnothersNow | Listed::Over => false,
                 Listed::Ended => {
                     self.leave(&handle).await?;
                     false
@@ -120,7 +120,7 @@ impl Roster<'_> {
                 Listed::TheirOwn(device) => living.push(device),
                 // Final: a handle joins only when there is a record, and is never used again.
                 Listed::Ended => self.leave(&handle).await?,
-                Listed::Nobodys | Listed::AnothersNow | Listed::Unknown => {}
+                Listed::Nobodys | Listed::AnothersNow | Listed::Over | Listed::Unknown => {}
             }
         }
         Ok(living)

@@ -115,7 +115,8 @@ impl Login<'_> {
         is_created: bool,
     ) -> Result<Token, NotLoggedIn> {
         let roster = users.of(&self.shared.store, self.ticket.user());
-        let until = base.clock.now() + self.life();
+        // As long as any login's: how long they are on the list tells those that are under way.
+        let until = base.clock.now() + self.family.signed_in.absolute;
         roster.join(&base.handle, until).await?;
         let bound = match self.check(users, &roster, until - UNBOUND).await {
             Ok(()) => self.bind(base, via).await,

@@ -23,7 +23,7 @@ pub(super) use self::{
 use super::{
     SessionError, SessionErrorKind,
     record::Ending,
-    store::{MAX_TRIES, Store},
+    store::{Store, until_answered},
     token::Handle,
 };
 use crate::{
@@ -78,38 +78,23 @@ impl Roster<'_> {
 
     /// Begins another epoch of the user: tickets of the one before are worth nothing.
     async fn raise_epoch(&self) -> Result<(), SessionError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
+        let raised = until_answered(|| {
             let backend = Arc::clone(&self.store.backend);
-            let value = Bytes::from_static(EPOCH);
-            let put = backend.put(
-                self.key(Kind::USER_EPOCH),
-                value,
-                PutOptions::new(EPOCH_TTL),
-            );
-            match put.await {
-                Ok(_) => return Ok(()),
-                Err(error) if error.may_have_applied() && tries < MAX_TRIES => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+            let epoch = Bytes::from_static(EPOCH);
+            let key = self.key(Kind::USER_EPOCH);
+            backend.put(key, epoch, PutOptions::new(EPOCH_TTL))
+        });
+        Ok(raised.await.map(drop)?)
     }
 
     /// Puts a session on the list; to be done before it is the user's.
     pub(super) async fn join(&self, handle: &Handle, until: Timestamp) -> Result<(), SessionError> {
         let member = Bytes::copy_from_slice(handle.as_bytes());
-        let mut tries = 0;
-        loop {
-            tries += 1;
+        let joined = until_answered(|| {
             let index = Arc::clone(self.index);
-            let added = index.add(self.key(Kind::USER_INDEX), member.clone(), until + MARGIN);
-            match added.await {
-                Ok(()) => return Ok(()),
-                Err(error) if error.may_have_applied() && tries < MAX_TRIES => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+            index.add(self.key(Kind::USER_INDEX), member.clone(), until + MARGIN)
+        });
+        Ok(joined.await?)
     }
 
     /// Takes a session from the list that is not the user's and never will be.
@@ -212,15 +197,11 @@ impl Roster<'_> {
         let Some(session) = reading.into_session(*handle) else {
             return Ok(Listed::Ended);
         };
-        if session.is_over() {
-            return Ok(Listed::Ended);
-        }
         Ok(match &session.record.user {
+            Some(user) if **user != *self.user.as_bytes() => Listed::AnothersNow,
+            _ if session.is_over() => Listed::Over,
+            Some(_) => Listed::TheirOwn(Device::new(&session)),
             None => Listed::Nobodys,
-            Some(user) if **user == *self.user.as_bytes() => {
-                Listed::TheirOwn(Device::new(&session))
-            }
-            Some(_) => Listed::AnothersNow,
         })
     }
 
@@ -236,6 +217,8 @@ enum Listed {
     /// A login is under way with it, or failed.
     Nobodys,
     AnothersNow,
+    /// Its time is over, as far as is known; the store has it still.
+    Over,
     Ended,
     /// A newer version of this crate wrote it, or it is damaged.
     Unknown,
@@ -249,3 +232,52 @@ const EPOCH_TTL: Duration = Duration::from_secs(3_600);
 
 /// How much longer than its session a handle stays on the list.
 const MARGIN: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{
+        super::{
+            SessionRule, commit::new_record, csrf::CsrfSeed, store::LATE, token::SecretDigest,
+        },
+        *,
+    };
+    use crate::{
+        backend::{MemoryBackend, Precondition, Put},
+        clock::Clock as _,
+        testing::ManualClock,
+    };
+
+    /// What a clock says that may be wrong is no reason to lose sight of a session.
+    #[tokio::test]
+    async fn a_session_that_seems_to_be_over_stays_on_the_list_until_it_is_ended() {
+        let clock = ManualClock::new();
+        let memory = MemoryBackend::new().with_clock(clock.clone());
+        let store = Store::new(Arc::new(memory.clone()), &"web".into());
+        let users = Users {
+            index: Arc::new(memory),
+            max_sessions: None,
+        };
+        let roster = users.of(&store, "ada");
+
+        let rule = SessionRule::new("web").unwrap();
+        let seed = CsrfSeed::random().unwrap();
+        let mut record = new_record(SecretDigest::NONE, 1, seed, rule.family());
+        record.user = Some("ada".into());
+        record.head.ttl = LATE;
+        record.head.born = Some(clock.now() - 2 * record.head.life);
+        let handle = Handle::random().unwrap();
+        let put = store.put(&handle, record.encode(), LATE, Precondition::Absent);
+        let (stored, _) = put.await.unwrap();
+        assert!(matches!(stored, Put::Stored(_)));
+        roster.join(&handle, clock.now() + LATE).await.unwrap();
+
+        assert_eq!(roster.devices(None).await.unwrap(), []);
+        assert_eq!(roster.handles().await.unwrap(), [handle]);
+        assert_eq!(roster.end_all().await.unwrap(), 0);
+        let left = store.read(&handle).await.unwrap().unwrap();
+        assert!(left.into_session(handle).is_none(), "it has a tombstone");
+        assert_eq!(roster.handles().await.unwrap(), []);
+    }
+}
