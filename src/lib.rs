@@ -66,18 +66,20 @@ pub mod clock;
 #[cfg(feature = "rate-limit")]
 pub mod concurrency_limit;
 mod error;
-#[cfg(any(feature = "rate-limit", feature = "session"))]
+#[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
 mod grpc;
+#[cfg(feature = "idempotency")]
+pub mod idempotency;
 pub mod key;
-#[cfg(feature = "session")]
+#[cfg(any(feature = "idempotency", feature = "session"))]
 pub mod marks;
 pub mod observe;
 pub mod policy;
 #[cfg(feature = "rate-limit")]
 pub mod rate_limit;
-#[cfg(any(feature = "rate-limit", feature = "session"))]
+#[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
 pub mod respond;
-#[cfg(any(feature = "rate-limit", feature = "session"))]
+#[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
 mod rule_name;
 #[cfg(feature = "session")]
 pub mod session;

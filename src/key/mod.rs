@@ -91,6 +91,12 @@ impl Kind {
     /// When a user was last logged out everywhere.
     #[cfg(feature = "session")]
     pub(crate) const USER_EPOCH: Self = Self(b"e1");
+    /// What became of the request with one idempotency key.
+    #[cfg(feature = "idempotency")]
+    pub(crate) const EXECUTION: Self = Self(b"x1");
+    /// A lease that a program takes by name.
+    #[cfg(feature = "idempotency")]
+    pub(crate) const LEASE: Self = Self(b"l1");
     /// Something of the user's own.
     pub(crate) const CUSTOM: Self = Self(b"u1");
 }

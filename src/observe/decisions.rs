@@ -56,6 +56,10 @@ impl Decisions {
             LayerName::Session => {
                 tracing::debug!(target: "tower_stash::session", rule = %self.rule, outcome);
             }
+            #[cfg(feature = "idempotency")]
+            LayerName::Idempotency => {
+                tracing::debug!(target: "tower_stash::idempotency", rule = %self.rule, outcome);
+            }
         }
     }
 

@@ -14,7 +14,7 @@
 //! Every label has few values, none of which a client can choose; there is never a path, a key or
 //! an address in one:
 //!
-//! * `layer`: `rate_limit`, `concurrency_limit`, `session`.
+//! * `layer`: `rate_limit`, `concurrency_limit`, `session`, `idempotency`.
 //! * `rule`: the name that you gave the rule.
 //! * `outcome` of a request: what the layer decided, in its own words; each
 //!   layer's page lists them.
@@ -35,12 +35,12 @@
 //! ten seconds from each place. And one, only once, where proxies forward requests and none is
 //! trusted, and where a rule counts one request twice.
 mod call_meter;
-#[cfg(any(feature = "rate-limit", feature = "session"))]
+#[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
 mod decisions;
 mod warn_site;
 
 pub(crate) use self::call_meter::CallMeter;
-#[cfg(any(feature = "rate-limit", feature = "session"))]
+#[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
 pub(crate) use self::decisions::Decisions;
 pub(crate) use self::warn_site::{WarnOnce, WarnSite};
 
@@ -93,7 +93,7 @@ const BACKEND_ERRORS: Metric = Metric {
 };
 
 /// Who decided.
-#[cfg(any(feature = "rate-limit", feature = "session"))]
+#[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LayerName {
     #[cfg(feature = "rate-limit")]
@@ -102,9 +102,11 @@ pub(crate) enum LayerName {
     ConcurrencyLimit,
     #[cfg(feature = "session")]
     Session,
+    #[cfg(feature = "idempotency")]
+    Idempotency,
 }
 
-#[cfg(any(feature = "rate-limit", feature = "session"))]
+#[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
 impl LayerName {
     /// The layer as a metric label, and as it stands in a rejection.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -115,6 +117,8 @@ impl LayerName {
             Self::ConcurrencyLimit => "concurrency_limit",
             #[cfg(feature = "session")]
             Self::Session => "session",
+            #[cfg(feature = "idempotency")]
+            Self::Idempotency => "idempotency",
         }
     }
 }
@@ -139,10 +143,11 @@ pub(crate) mod tests {
     };
     use crate::testing::{Fault, FaultBackend};
 
-    const LAYERS: [LayerName; 3] = [
+    const LAYERS: [LayerName; 4] = [
         LayerName::RateLimit,
         LayerName::ConcurrencyLimit,
         LayerName::Session,
+        LayerName::Idempotency,
     ];
 
     fn record(layer: LayerName, rule: &str, outcome: &'static str) {

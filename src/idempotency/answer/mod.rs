@@ -1,0 +1,1 @@
+//! What is stored of a response, and how a replay is made of it.

@@ -1,0 +1,5 @@
+//! Runs each request with an idempotency key once, and gives its one answer to every repetition.
+
+mod answer;
+mod intake;
+mod protocol;
