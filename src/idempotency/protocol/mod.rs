@@ -1,4 +1,13 @@
-//! What becomes of a key: pure decisions on what is stored under it.
+//! What becomes of a key: the record under it, and pure decisions on what is found there.
 
-pub(super) mod fingerprint;
-pub(super) mod record;
+mod claim;
+mod conflict;
+mod fingerprint;
+mod record;
+
+pub(super) use self::{
+    claim::{Claimant, OnClaim, Terms, on_claim},
+    conflict::{Intent, Loss, OnConflict, on_conflict},
+    fingerprint::Fingerprint,
+    record::{Flags, Owner, Record, State, Unreadable},
+};
