@@ -114,6 +114,24 @@ impl BackendError {
         )
     }
 
+    /// Too many want to write one record.
+    #[cfg(feature = "idempotency")]
+    pub(crate) fn contended() -> Self {
+        Self::new(
+            BackendErrorKind::Rejected,
+            "put a record: it kept changing under the writer",
+        )
+    }
+
+    /// What is stored is not what was stored.
+    #[cfg(feature = "idempotency")]
+    pub(crate) fn unreadable() -> Self {
+        Self::new(
+            BackendErrorKind::Corrupt,
+            "read a record: it is of a format that is not known here",
+        )
+    }
+
     pub(crate) fn timed_out(attempted: &'static str, after: Duration) -> Self {
         Self::new(
             BackendErrorKind::TimedOut,

@@ -1,5 +1,6 @@
 //! Runs each request with an idempotency key once, and gives its one answer to every repetition.
 
 mod answer;
+mod engine;
 mod intake;
 mod protocol;

@@ -1,0 +1,174 @@
+//! The calls to the backend, and the claim, which is one of them as a rule.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use super::{claim::Claim, error::ClaimError, withdrawal::Withdrawal};
+use crate::{
+    backend::{Entry, ErasedKeyValue, GetOptions, Precondition, Put, PutOptions, Result, Version},
+    clock::{Monotonic, monotonic_now},
+    idempotency::protocol::{Claimant, OnClaim, Record, on_claim},
+    key::Key,
+};
+
+/// Where records are; cheap to clone.
+#[derive(Clone)]
+pub(in crate::idempotency) struct Store {
+    backend: Arc<dyn ErasedKeyValue>,
+    /// One for each claim that may be withdrawn in the background.
+    pub(super) background: Arc<Semaphore>,
+}
+
+/// What a claim came to.
+#[derive(Debug)]
+pub(in crate::idempotency) enum Found {
+    /// The key is the claimant's own.
+    Ours(Arc<Claim>),
+    /// The key belongs to another request.
+    Mismatch,
+    /// The work is done, and this is its record.
+    Answer(Arc<Record>),
+    /// Someone is at work and has so long before anyone may take over.
+    Busy { left: Duration },
+    /// Someone began and is gone, and nobody may begin again.
+    Unknown,
+}
+
+impl Store {
+    pub(in crate::idempotency) fn new(backend: Arc<dyn ErasedKeyValue>) -> Self {
+        Self {
+            backend,
+            background: Arc::new(Semaphore::new(MAX_WITHDRAWALS)),
+        }
+    }
+
+    /// Claims a key, or says who has it: one call if the key is free, or nobody else's to take.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, or failed, it leaves at most a claim that is deleted in the background; if that
+    /// fails too, it blocks the key for a lease.
+    pub(in crate::idempotency) async fn claim(
+        &self,
+        key: &Key,
+        me: &Claimant,
+    ) -> Result<Found, ClaimError> {
+        let withdrawal = Withdrawal::of(self, key, me);
+        let found = self.try_claim(key, me).await?;
+        withdrawal.cancel();
+        Ok(found)
+    }
+
+    async fn try_claim(&self, key: &Key, me: &Claimant) -> Result<Found, ClaimError> {
+        let mut record = me.first();
+        let mut precondition = Precondition::Absent;
+        for _ in 0..MAX_ROUNDS {
+            let sent = monotonic_now();
+            let put = self.put(key, record.encode(), record.ttl, precondition);
+            let (entry, now) = match put.await? {
+                Put::Stored(version) => {
+                    let claim = Claim::new(self, key, record, version, sent);
+                    return Ok(Found::Ours(Arc::new(claim)));
+                }
+                Put::Conflict { current: None, .. } => {
+                    record = me.first();
+                    precondition = Precondition::Absent;
+                    continue;
+                }
+                Put::Conflict {
+                    current: Some(entry),
+                    now,
+                } => (entry, now),
+            };
+            let found = Record::decode(entry.value)?;
+            match on_claim(me, &found, entry.version, now) {
+                OnClaim::Mismatch => return Ok(Found::Mismatch),
+                OnClaim::Replay => return Ok(Found::Answer(Arc::new(found))),
+                OnClaim::Busy { left } => return Ok(Found::Busy { left }),
+                OnClaim::Unknown => return Ok(Found::Unknown),
+                OnClaim::Ours => match self.recover(key, found, entry.version).await? {
+                    Some(claim) => return Ok(Found::Ours(claim)),
+                    None => break,
+                },
+                OnClaim::TakeOver => {
+                    record = me.successor(&found);
+                    precondition = Precondition::Matches(entry.version);
+                }
+            }
+        }
+        Ok(Found::Busy { left: CROWDED })
+    }
+
+    /// A claim of ours whose answer was lost: how old it is nobody knows, so it is renewed before it
+    /// counts. `None` if somebody else has the key by then.
+    async fn recover(
+        &self,
+        key: &Key,
+        record: Record,
+        version: Version,
+    ) -> Result<Option<Arc<Claim>>> {
+        let claim = Claim::new(self, key, record, version, monotonic_now());
+        match claim.renew().await {
+            Ok(()) => Ok(Some(Arc::new(claim))),
+            Err(super::Unwritten::Lost(_)) => Ok(None),
+            Err(super::Unwritten::Unconfirmed(error)) => Err(error),
+        }
+    }
+
+    /// Reads the record, if there is one that can be read.
+    pub(in crate::idempotency) async fn get(
+        &self,
+        key: &Key,
+        options: GetOptions,
+    ) -> Result<Option<Entry>> {
+        Arc::clone(&self.backend).get(key.clone(), options).await
+    }
+
+    /// Writes, and once more the very same while it is not known whether it was written: under its
+    /// precondition at most one of the two is.
+    pub(in crate::idempotency) async fn put(
+        &self,
+        key: &Key,
+        value: Bytes,
+        ttl: Duration,
+        precondition: Precondition,
+    ) -> Result<Put> {
+        let options = PutOptions::new(ttl).with_precondition(precondition);
+        let put = || Arc::clone(&self.backend).put(key.clone(), value.clone(), options);
+        match put().await {
+            // Of the two errors the first one says more: that it may have been written.
+            Err(error) if error.may_have_applied() => put().await.map_err(|_| error),
+            answer => answer,
+        }
+    }
+
+    /// Deletes the record if it is of this version, and says whether it was.
+    pub(in crate::idempotency) async fn delete(&self, key: &Key, version: Version) -> Result<bool> {
+        let precondition = Precondition::Matches(version);
+        Arc::clone(&self.backend)
+            .delete(key.clone(), precondition)
+            .await
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+/// The instant after which a write that was sent at this one is no protection any more.
+pub(super) fn deadline(sent: Monotonic, lease: Duration) -> Monotonic {
+    sent + lease
+}
+
+/// More surprises than these in a row are given up: many want the key.
+const MAX_ROUNDS: u32 = 8;
+
+/// How long someone waits who found the key changing hands all the time.
+const CROWDED: Duration = Duration::from_millis(100);
+
+/// The most claims that are withdrawn at a time; others block their keys for a lease.
+const MAX_WITHDRAWALS: usize = 1_024;
