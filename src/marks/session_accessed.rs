@@ -1,7 +1,4 @@
-//! What layers tell each other: typed extensions of requests and responses.
-//!
-//! No layer here knows another one. What one must tell the others, and caches and middleware of
-//! yours, it puts into the extensions as one of these types.
+//! Whether a response depends on a session.
 
 use std::{
     fmt,
