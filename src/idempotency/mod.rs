@@ -4,3 +4,5 @@ mod answer;
 mod engine;
 mod intake;
 mod protocol;
+
+pub use self::answer::body::{RequestBody, ResponseBody};

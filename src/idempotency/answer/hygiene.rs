@@ -1,0 +1,124 @@
+//! Which headers of a response belong to the answer, and which to one exchange, connection or client.
+
+use http::{
+    HeaderMap, HeaderName,
+    header::{CONNECTION, SET_COOKIE},
+};
+
+use super::codec::Fields;
+
+/// Chooses the headers that are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::idempotency) struct Hygiene {
+    /// Whether `Set-Cookie` is stored as well: a replay then sets the same cookies again.
+    pub(in crate::idempotency) keeps_cookies: bool,
+}
+
+impl Hygiene {
+    /// The headers, or trailers, to be stored; in their order.
+    pub(in crate::idempotency) fn kept(self, headers: &HeaderMap) -> Fields {
+        headers
+            .iter()
+            .filter(|(name, _)| self.keeps(name) && !is_named_by_connection(name, headers))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
+    fn keeps(self, name: &HeaderName) -> bool {
+        !is_of_one_exchange(name) && (self.keeps_cookies || name != SET_COOKIE)
+    }
+}
+
+/// Whether a header says something of the connection, the moment or the request that it came with,
+/// so that it would be wrong in any replay.
+///
+/// `Trailer` is no such header: RFC 9110 §7.6.1 does not list it, and it must stand in a replay for
+/// hyper to send the trailers that it names (§6.6.2) over HTTP/1.1.
+pub(super) fn is_of_one_exchange(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    is_hop_by_hop(name) || is_of_the_moment(name) || is_trace(name) || is_own_marker(name)
+}
+
+/// RFC 9110 §7.6.1: a field is of one connection also if `Connection` names it.
+fn is_named_by_connection(name: &HeaderName, headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|option| {
+            let option = option.trim_ascii();
+            option.eq_ignore_ascii_case(name.as_str().as_bytes())
+        })
+}
+
+/// RFC 9110 §7.6.1.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade"
+    )
+}
+
+/// What a server, or a layer outside, says anew with each response.
+fn is_of_the_moment(name: &str) -> bool {
+    matches!(
+        name,
+        "date" | "content-length" | "server-timing" | "alt-svc" | "ratelimit"
+    ) || starts_with_any(name, &MOMENT_PREFIXES)
+}
+
+/// Ids of traces, spans and requests, in the spelling of the usual tracers and proxies.
+fn is_trace(name: &str) -> bool {
+    matches!(
+        name,
+        "traceparent"
+            | "tracestate"
+            | "traceresponse"
+            | "baggage"
+            | "trace-id"
+            | "x-trace-id"
+            | "request-id"
+            | "x-request-id"
+            | "correlation-id"
+            | "x-correlation-id"
+            | "x-amzn-trace-id"
+            | "x-amzn-requestid"
+            | "x-amz-request-id"
+            | "x-ms-request-id"
+            | "x-cloud-trace-context"
+            | "x-client-trace-id"
+            | "b3"
+            | "uber-trace-id"
+            | "sentry-trace"
+            | "elastic-apm-traceparent"
+            | "grpc-trace-bin"
+            | "x-ot-span-context"
+    ) || starts_with_any(name, &TRACE_PREFIXES)
+}
+
+fn is_own_marker(name: &str) -> bool {
+    [IDEMPOTENT_REPLAYED, IDEMPOTENCY_STORED]
+        .iter()
+        .any(|marker| *marker == name)
+}
+
+fn starts_with_any(name: &str, prefixes: &[&str]) -> bool {
+    prefixes.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Says `true` on each replay.
+pub(in crate::idempotency) const IDEMPOTENT_REPLAYED: HeaderName =
+    HeaderName::from_static("idempotent-replayed");
+
+/// Says `?0` on an answer that was not recorded.
+pub(in crate::idempotency) const IDEMPOTENCY_STORED: HeaderName =
+    HeaderName::from_static("idempotency-stored");
+
+const MOMENT_PREFIXES: [&str; 4] = [
+    "access-control-",
+    "ratelimit-",
+    "x-ratelimit-",
+    "x-rate-limit-",
+];
+
+const TRACE_PREFIXES: [&str; 4] = ["x-b3-", "uberctx-", "ot-tracer-", "x-datadog-"];
