@@ -66,6 +66,8 @@ pub mod clock;
 #[cfg(feature = "rate-limit")]
 pub mod concurrency_limit;
 mod error;
+#[cfg(any(feature = "idempotency", feature = "session"))]
+mod excerpt;
 #[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
 mod grpc;
 #[cfg(feature = "idempotency")]

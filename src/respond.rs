@@ -26,7 +26,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LINK, RETRY_AFTER},
     request::Parts,
 };
 use serde_json::{Map, Value, to_writer};
@@ -48,6 +48,7 @@ pub struct Rejection {
     wait: Wait,
     violated_policies: Vec<Arc<str>>,
     members: Map<String, Value>,
+    is_described: bool,
 }
 
 /// What a rejection says about trying again.
@@ -80,6 +81,7 @@ impl Rejection {
             wait: Wait::Untold,
             violated_policies: Vec::new(),
             members: Map::new(),
+            is_described: false,
         }
     }
 
@@ -136,6 +138,16 @@ impl Rejection {
     pub(crate) fn with_type(mut self, problem_type: impl Into<Cow<'static, str>>) -> Self {
         self.problem_type = problem_type.into();
         self
+    }
+
+    /// The same problem, whose type is the address of a page about it; the response links to it
+    /// (RFC 8288, `describedby`).
+    #[cfg(feature = "idempotency")]
+    pub(crate) fn with_described_type(self, address: String) -> Self {
+        Self {
+            is_described: true,
+            ..self.with_type(address)
+        }
     }
 
     /// The same problem, gone after this long.
@@ -280,6 +292,12 @@ impl Rejection {
         }
         if self.wait != Wait::Untold && grpc::is_grpc(headers) {
             grpc::push_back(headers, self.retry_after());
+        }
+        if self.is_described
+            && let Ok(link) =
+                HeaderValue::try_from(format!("<{}>; rel=\"describedby\"", self.problem_type()))
+        {
+            headers.append(LINK, link);
         }
         response.extensions_mut().insert(self);
         response

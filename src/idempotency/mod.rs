@@ -1,8 +1,37 @@
 //! Runs each request with an idempotency key once, and gives its one answer to every repetition.
 
+mod admission;
 mod answer;
+mod catch;
 mod engine;
+mod execution;
+mod future;
+mod gather;
+mod handle;
+mod handler;
 mod intake;
+mod layer;
+mod outcome;
+mod perform;
+mod problem;
 mod protocol;
+mod race;
+mod rooms;
+mod rule;
+mod service;
+mod shared;
+mod steps;
+mod tally;
+mod tracker;
 
-pub use self::answer::body::{RequestBody, ResponseBody};
+pub use self::{
+    answer::{RequestBody, ResponseBody},
+    execution::Execution,
+    future::ResponseFuture,
+    handle::IdempotencyHandle,
+    intake::KeySyntax,
+    layer::IdempotencyLayer,
+    outcome::Outcome,
+    rule::{IdempotencyRule, InProgress, KeyPresence, Outage, Recovery, StorePolicy, Unrecorded},
+    service::Idempotency,
+};

@@ -36,6 +36,16 @@ impl Digester {
     pub(crate) fn hash(&self, parts: &KeyParts) -> blake3::Hash {
         blake3::keyed_hash(&self.key, parts.as_bytes())
     }
+
+    /// The [`hash`](Self::hash) of these parts and one more of bytes, which are not copied.
+    #[cfg(feature = "idempotency")]
+    pub(crate) fn hash_with_tail(&self, parts: &KeyParts, tail: &[u8]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(parts.as_bytes());
+        hasher.update(&KeyParts::frame_of_bytes(tail.len()));
+        hasher.update(tail);
+        hasher.finalize()
+    }
 }
 
 impl Default for Digester {

@@ -202,6 +202,16 @@ mod tests {
     }
 
     #[test]
+    fn a_tail_is_one_more_part_of_bytes() {
+        let digester = Digester::with_secret(b"pepper");
+        let parts = KeyParts::new().with("api").with(7_u64);
+        for tail in [&b""[..], b"tail", &[0xFF; 5_000]] {
+            let copied = digester.hash(&parts.clone().with(tail));
+            assert_eq!(digester.hash_with_tail(&parts, tail), copied);
+        }
+    }
+
+    #[test]
     fn a_secret_changes_every_digest() {
         let parts = KeyParts::new().with("192.0.2.1");
         assert_ne!(

@@ -51,11 +51,14 @@ impl KeyParts {
         self.frames.as_slice()
     }
 
+    /// What goes before a part of this many bytes.
+    #[cfg(feature = "idempotency")]
+    pub(super) fn frame_of_bytes(len: usize) -> [u8; FRAME_LEN] {
+        frame(Tag::Bytes, len)
+    }
+
     fn push_frame(&mut self, tag: Tag, bytes: &[u8]) {
-        let mut header = [tag as u8; 1 + size_of::<u64>()];
-        let [_, length @ ..] = &mut header;
-        *length = (bytes.len() as u64).to_be_bytes();
-        self.frames.push(&header);
+        self.frames.push(&frame(tag, bytes.len()));
         self.frames.push(bytes);
     }
 }
@@ -65,6 +68,13 @@ impl fmt::Debug for KeyParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyParts").finish_non_exhaustive()
     }
+}
+
+fn frame(tag: Tag, len: usize) -> [u8; FRAME_LEN] {
+    let mut frame = [tag as u8; FRAME_LEN];
+    let [_, length @ ..] = &mut frame;
+    *length = (len as u64).to_be_bytes();
+    frame
 }
 
 /// The type of a part, so that equal bytes of different types differ.
@@ -214,3 +224,6 @@ impl<T: KeyPart> KeyPart for Option<T> {
         }
     }
 }
+
+/// Of what goes before a part: its type and its length.
+const FRAME_LEN: usize = 1 + size_of::<u64>();

@@ -37,11 +37,15 @@
 mod call_meter;
 #[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
 mod decisions;
+#[cfg(feature = "idempotency")]
+mod span;
 mod warn_site;
 
 pub(crate) use self::call_meter::CallMeter;
 #[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
 pub(crate) use self::decisions::Decisions;
+#[cfg(feature = "idempotency")]
+pub(crate) use self::span::in_current_span;
 pub(crate) use self::warn_site::{WarnOnce, WarnSite};
 
 /// Every metric that this crate emits.

@@ -55,6 +55,7 @@
 //! something holds for a request: that it is on an allow list or a deny list, that a rule skips it.
 
 mod address;
+pub(crate) mod asked_uri;
 mod condition;
 mod extractor;
 mod extractors;

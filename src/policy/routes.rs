@@ -4,6 +4,7 @@ use http::{Method, request::Parts};
 
 use super::{
     Policy,
+    asked_uri::asked_uri,
     path_form::{AxumRoute, PathForm},
     pattern::Pattern,
 };
@@ -250,7 +251,7 @@ impl<R: Clone + Send + Sync + 'static> Policy<R> for Routes<R> {
 impl<R> Routes<R> {
     /// What a pattern may cover to cover the request; see "Which path".
     fn readings<'a>(&self, parts: &'a Parts) -> Readings<'a> {
-        let asked = asked_path(parts);
+        let asked = asked_uri(parts).path();
         let rewritten = rewritten_path(parts, asked);
         let route = matched_route(parts).map(AxumRoute::new);
         let Some(final_route) = route.filter(|route| !route.takes_rest()) else {
@@ -312,18 +313,6 @@ impl<R> Route<R> {
             None => 2,
         }
     }
-}
-
-/// The whole path that the client asked for, as far as it is known.
-#[cfg(feature = "axum")]
-fn asked_path(parts: &Parts) -> &str {
-    let original = parts.extensions.get::<axum::extract::OriginalUri>();
-    original.map_or(parts.uri.path(), |uri| uri.path())
-}
-
-#[cfg(not(feature = "axum"))]
-fn asked_path(parts: &Parts) -> &str {
-    parts.uri.path()
 }
 
 /// The path that something between axum's outermost router and here put in its place. What `nest`

@@ -76,6 +76,12 @@ impl Subject {
         (resolved == Resolved::Key).then(|| SubjectId::resolved(key))
     }
 
+    /// Whether requests that do not tell pass as if they had no rule.
+    #[cfg(feature = "idempotency")]
+    pub(crate) fn may_skip(&self) -> bool {
+        matches!(self.missing, Missing::Skip)
+    }
+
     /// Mistakes that were noticed when the extractor was made.
     ///
     /// # Errors

@@ -369,7 +369,6 @@ mod delta;
 mod detach;
 mod error;
 mod exact;
-mod excerpt;
 mod expiry;
 #[cfg(feature = "axum")]
 mod extract;

@@ -10,7 +10,6 @@ use tokio::sync::OnceCell;
 
 use super::{
     SessionError, SessionErrorKind, SessionRule,
-    excerpt::Excerpt,
     record::Ending,
     rule::OnReuse,
     shared::Shared,
@@ -20,6 +19,7 @@ use super::{
     transport::Presented,
 };
 use crate::{
+    excerpt::Excerpt,
     marks::{Flag, SessionAccessed},
     observe::WarnSite,
 };

@@ -24,7 +24,8 @@ pin_project! {
 impl<B> ResponseBody<B> {
     /// The body of a response that is not stored, as it is.
     pub(in crate::idempotency) fn passed(body: B) -> Self {
-        Self::resumed(Vec::new(), body)
+        let source = Source::Inner { body };
+        Self { source }
     }
 
     /// A body that is in memory.
@@ -34,8 +35,8 @@ impl<B> ResponseBody<B> {
     }
 
     /// A body of which some was read already: that first, then what is left of it.
-    pub(in crate::idempotency) fn resumed(prefix: Vec<Bytes>, rest: B) -> Self {
-        let source = Source::inner(prefix, rest);
+    pub(in crate::idempotency) fn resumed(prefix: Vec<Bytes>, rest: Pin<Box<B>>) -> Self {
+        let source = Source::resumed(prefix, rest);
         Self { source }
     }
 }
@@ -90,7 +91,7 @@ pin_project! {
 impl<B> RequestBody<B> {
     /// The body of a request that no rule covers, as it is.
     pub(in crate::idempotency) fn passed(body: B) -> Self {
-        let source = Source::inner(Vec::new(), body);
+        let source = Source::Inner { body };
         Self { source }
     }
 
@@ -143,19 +144,20 @@ pin_project! {
     /// Where frames come from.
     #[project = SourceProjection]
     enum Source<B> {
-        /// What was read of a body already, then the body.
-        Inner { prefix: VecDeque<Bytes>, #[pin] body: B },
+        /// A body as it is.
+        Inner { #[pin] body: B },
+        /// What was read of a body already, then the rest of it.
+        Resumed { prefix: VecDeque<Bytes>, body: Pin<Box<B>> },
         /// Memory. What is `None` was empty, or has been given out.
         Buffered { data: Option<Bytes>, trailers: Option<HeaderMap> },
     }
 }
 
 impl<B> Source<B> {
-    /// Without prefix this takes no allocation.
-    fn inner(mut prefix: Vec<Bytes>, body: B) -> Self {
+    fn resumed(mut prefix: Vec<Bytes>, body: Pin<Box<B>>) -> Self {
         prefix.retain(|chunk| !chunk.is_empty());
         let prefix = prefix.into();
-        Self::Inner { prefix, body }
+        Self::Resumed { prefix, body }
     }
 
     fn buffered(data: Bytes, trailers: Option<HeaderMap>) -> Self {
@@ -173,9 +175,10 @@ impl<B: Body<Data = Bytes>> Body for Source<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = match self.project() {
-            SourceProjection::Inner { prefix, body } => match prefix.pop_front() {
+            SourceProjection::Inner { body } => return body.poll_frame(cx),
+            SourceProjection::Resumed { prefix, body } => match prefix.pop_front() {
                 Some(chunk) => Some(Frame::data(chunk)),
-                None => return body.poll_frame(cx),
+                None => return body.as_mut().poll_frame(cx),
             },
             SourceProjection::Buffered { data, trailers } => data
                 .take()
@@ -187,14 +190,16 @@ impl<B: Body<Data = Bytes>> Body for Source<B> {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Inner { prefix, body } => prefix.is_empty() && body.is_end_stream(),
+            Self::Inner { body } => body.is_end_stream(),
+            Self::Resumed { prefix, body } => prefix.is_empty() && body.is_end_stream(),
             Self::Buffered { data, trailers } => data.is_none() && trailers.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Inner { prefix, body } => longer(&body.size_hint(), prefix),
+            Self::Inner { body } => body.size_hint(),
+            Self::Resumed { prefix, body } => longer(&body.size_hint(), prefix),
             Self::Buffered { data, trailers } => longer(&hint_before(trailers.as_ref()), data),
         }
     }
@@ -203,7 +208,8 @@ impl<B: Body<Data = Bytes>> Body for Source<B> {
 impl<B: fmt::Debug> fmt::Debug for Source<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Inner { body, .. } => body.fmt(f),
+            Self::Inner { body } => body.fmt(f),
+            Self::Resumed { body, .. } => body.fmt(f),
             Self::Buffered { .. } => f.write_str("Buffered"),
         }
     }

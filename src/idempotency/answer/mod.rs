@@ -1,16 +1,20 @@
 //! What is stored of a response, and how a replay is made of it.
 
-pub(super) mod body;
-pub(super) mod codec;
-pub(super) mod hygiene;
+mod body;
+mod codec;
+mod hygiene;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::LOCATION};
 
+pub use self::body::{RequestBody, ResponseBody};
 use self::{
-    body::ResponseBody,
-    codec::{Fields, StoredAnswer},
-    hygiene::{Hygiene, IDEMPOTENT_REPLAYED, is_of_one_exchange},
+    codec::Fields,
+    hygiene::{IDEMPOTENT_REPLAYED, is_of_one_exchange},
+};
+pub(super) use self::{
+    codec::StoredAnswer,
+    hygiene::{Hygiene, IDEMPOTENCY_STORED},
 };
 use crate::marks::Replayed;
 

@@ -135,6 +135,13 @@ impl Claim {
         (progress.record.payload.clone(), progress.record.flags)
     }
 
+    /// The record, if it has the answer.
+    pub(in crate::idempotency) async fn answer(&self) -> Option<Arc<Record>> {
+        let progress = self.progress.lock().await;
+        let record = &progress.record;
+        (record.state == State::Completed).then(|| Arc::new(record.clone()))
+    }
+
     /// Writes down that the handler is about to begin, unless the claim has said so.
     pub(in crate::idempotency) async fn start(&self) -> Result<(), Unwritten> {
         self.write(Intent::Start, |record| record.flags.is_started = true)

@@ -3,18 +3,18 @@
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, request::Parts};
 
 /// As much of a request as an answer to it needs; copied without allocating.
-pub(super) struct Excerpt {
+pub(crate) struct Excerpt {
     method: Method,
     uri: Uri,
     version: Version,
     accept: Option<HeaderValue>,
     content_type: Option<HeaderValue>,
     /// Whether a browser asks before anybody wants to see the answer.
-    pub(super) is_prefetch: bool,
+    pub(crate) is_prefetch: bool,
 }
 
 impl Excerpt {
-    pub(super) fn of(request: &Parts) -> Self {
+    pub(crate) fn of(request: &Parts) -> Self {
         let purpose = request
             .headers
             .get("sec-purpose")
@@ -30,7 +30,7 @@ impl Excerpt {
     }
 
     /// A request that an answer can be written to; of its headers it has `Accept` and `Content-Type`.
-    pub(super) fn to_parts(&self) -> Parts {
+    pub(crate) fn to_parts(&self) -> Parts {
         let (mut parts, ()) = http::Request::new(()).into_parts();
         parts.method = self.method.clone();
         parts.uri = self.uri.clone();

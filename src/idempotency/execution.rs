@@ -1,0 +1,168 @@
+//! What a handler knows of its run.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::time::timeout_at;
+
+use super::{engine::Claim, outcome::Outcome, shared::Shared};
+use crate::{
+    clock::{Monotonic, monotonic_now},
+    key::{Digester, KeyParts},
+};
+
+/// One run of a handler under an idempotency key; in the request's extensions, cheap to clone.
+///
+/// ```
+/// use tower_stash::idempotency::Execution;
+///
+/// async fn charge(run: &Execution) -> Result<(), std::io::Error> {
+///     // The payment provider has idempotency keys of its own: one per key of ours and step.
+///     let key = run.downstream_key("charge");
+///     // UPDATE accounts SET .., fence = $1 WHERE id = $2 AND fence < $1
+///     let fence = run.fence();
+///     # let _ = (key, fence);
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Execution {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    claim: Arc<Claim>,
+    key: Box<str>,
+    digester: Digester,
+    /// By whom it was claimed.
+    layer: Weak<Shared>,
+    ends: Monotonic,
+    outcome: Mutex<Option<Outcome>>,
+}
+
+impl Execution {
+    pub(super) fn new(
+        claim: &Arc<Claim>,
+        key: &str,
+        shared: &Arc<Shared>,
+        max_execution: Duration,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                claim: Arc::clone(claim),
+                key: key.into(),
+                digester: shared.digester.clone(),
+                layer: Arc::downgrade(shared),
+                ends: monotonic_now() + max_execution,
+                outcome: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The key as the client sent it, without quotes.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.inner.key
+    }
+
+    /// Counts the runs under this key: above one, an earlier one may have had effects.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.inner.claim.attempt()
+    }
+
+    /// A number that is larger than that of every earlier run under this key: whoever stores it with
+    /// each effect, and refuses smaller ones, is safe from a run that was taken for dead and is not.
+    ///
+    /// Microseconds since the Unix epoch, as the backend's clock has them; above 2^50 in these years,
+    /// so it needs a 64-bit column.
+    #[must_use]
+    pub fn fence(&self) -> u64 {
+        self.inner.claim.epoch().as_u64()
+    }
+
+    /// How long the handler may still take, by
+    /// [`max_execution`](super::IdempotencyRule::with_max_execution).
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.inner.ends.saturating_duration_since(monotonic_now())
+    }
+
+    /// Whether another run may have begun, because this one could not say in time that it goes on.
+    #[must_use]
+    pub fn is_lease_lost(&self) -> bool {
+        *self.inner.claim.own_until().borrow() <= monotonic_now()
+    }
+
+    /// Ends when another run may have begun; a handler that is about to do something which cannot be
+    /// undone had better stop then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it changes nothing.
+    pub async fn lease_lost(&self) {
+        let mut own_until = self.inner.claim.own_until();
+        loop {
+            let until = *own_until.borrow_and_update();
+            if until <= monotonic_now() {
+                return;
+            }
+            _ = timeout_at(until, own_until.changed()).await;
+        }
+    }
+
+    /// A key for a step of this work elsewhere: the same for every run of the same request under the
+    /// same key, also when the record of it was lost; 32 hexadecimal digits.
+    #[must_use]
+    pub fn downstream_key(&self, label: &str) -> String {
+        let claim = &self.inner.claim;
+        let parts = KeyParts::new()
+            .with("downstream")
+            .with(claim.key().as_str())
+            .with(*claim.fingerprint().as_bytes())
+            .with(label);
+        let mut key = self.inner.digester.hash(&parts).to_hex().to_string();
+        key.truncate(32);
+        key
+    }
+
+    /// Says what the answer means for the key, against what the rule's
+    /// [`StorePolicy`](super::StorePolicy) would say; an [`Outcome`] in the response's
+    /// extensions is heard before this.
+    pub fn set_outcome(&self, outcome: Outcome) {
+        *self.lock() = Some(outcome);
+    }
+
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        *self.lock()
+    }
+
+    /// Whether this layer claimed it.
+    pub(super) fn is_of(&self, layer: &Arc<Shared>) -> bool {
+        self.inner.layer.as_ptr() == Arc::as_ptr(layer)
+    }
+
+    pub(super) fn claim(&self) -> &Arc<Claim> {
+        &self.inner.claim
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Outcome>> {
+        self.inner
+            .outcome
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Does not show the key.
+impl fmt::Debug for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Execution")
+            .field("attempt", &self.attempt())
+            .field("fence", &self.fence())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,53 @@
+//! What all services of a layer share.
+
+use std::{fmt, sync::Arc};
+
+use http::request::Parts;
+
+use super::{admission::Desk, engine::Renewals, rule::IdempotencyRule, tracker::Tracker};
+use crate::{
+    key::{Digester, Key, KeyParts, Kind},
+    policy::{Policy, Subject, SubjectId},
+};
+
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) desk: Desk,
+    pub(super) renewals: Arc<Renewals>,
+    pub(super) tracker: Arc<Tracker>,
+    pub(super) policy: Arc<dyn Policy<IdempotencyRule>>,
+    pub(super) scope: Subject,
+    pub(super) digester: Digester,
+    /// What the types of problems begin with.
+    pub(super) problem_base: Arc<str>,
+}
+
+/// Whose key it is, as key and fingerprint want it.
+pub(super) fn http_scope(subject: &SubjectId) -> KeyParts {
+    let mut scope = KeyParts::new().with(GROUP);
+    subject.append_to_key(&mut scope);
+    scope
+}
+
+impl Shared {
+    /// Whose key it is; `None` if the request does not tell.
+    pub(super) fn scope(&self, request: &Parts) -> Option<KeyParts> {
+        self.scope.identify(request).as_ref().map(http_scope)
+    }
+
+    /// Where what becomes of a request with this key is stored.
+    pub(super) fn key(&self, scope: &KeyParts, key: &str) -> Key {
+        let mut parts = scope.clone();
+        parts.push(key);
+        Key::new(Kind::EXECUTION, self.digester.digest(&parts))
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// Keys of requests, as against those of [`Idempotent`](super::Idempotent).
+const GROUP: &str = "http";

@@ -1,0 +1,288 @@
+//! What is done between the states of a response future.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, request::Parts};
+use http_body::Body;
+use tokio::sync::oneshot;
+use tower_service::Service;
+
+use super::{
+    admission::Admission,
+    answer::{RequestBody, ResponseBody, StoredAnswer},
+    engine::Claim,
+    execution::Execution,
+    future::Waiting,
+    intake::{IdempotencyKey, is_one_message},
+    perform::{Answer, Work, perform},
+    problem::Problem,
+    protocol::{Claimant, Fingerprint, Owner, Record},
+    rule::{IdempotencyRule, InProgress},
+    shared::Shared,
+    tally::Tally,
+};
+use crate::{
+    clock::monotonic_now,
+    excerpt::Excerpt,
+    grpc::is_grpc,
+    key::{Key, KeyParts},
+    observe::in_current_span,
+    respond::Respond,
+};
+
+/// A request that is to run once, without its body.
+pub(super) struct Pending<S, R> {
+    pub(super) ready: S,
+    pub(super) parts: Parts,
+    pub(super) rule: IdempotencyRule,
+    pub(super) key: IdempotencyKey,
+    pub(super) scope: KeyParts,
+    pub(super) shared: Arc<Shared>,
+    pub(super) respond: Arc<R>,
+}
+
+/// A request that was read, and whose key is being claimed.
+pub(super) struct Claiming<S, R> {
+    pending: Pending<S, R>,
+    data: Bytes,
+    trailers: Option<HeaderMap>,
+    key: Key,
+    fingerprint: Fingerprint,
+}
+
+/// What is kept of a request that has gone into its handler, to answer it.
+pub(super) struct Asker<R> {
+    excerpt: Excerpt,
+    rule: IdempotencyRule,
+    shared: Arc<Shared>,
+    respond: Arc<R>,
+    key: Key,
+    fingerprint: Fingerprint,
+}
+
+/// What follows an admission.
+pub(super) enum Next<F, B, E, R> {
+    /// The handler runs.
+    Wait {
+        answer: oneshot::Receiver<Answer<B, E>>,
+        asker: Asker<R>,
+    },
+    /// It runs as if there were no rule.
+    Bypass {
+        response: F,
+    },
+    Answer(Response<ResponseBody<B>>),
+}
+
+impl<S, R> Pending<S, R> {
+    /// Claims the key, or says why this request has none to claim.
+    pub(super) fn claim<B>(
+        self,
+        read: Result<(Bytes, Option<HeaderMap>), Problem>,
+    ) -> Result<(Waiting<Admission>, Claiming<S, R>), Response<ResponseBody<B>>>
+    where
+        R: Respond<B>,
+    {
+        let (data, trailers) = match read {
+            Ok((data, _)) if is_grpc(&self.parts.headers) && !is_one_message(&data) => {
+                return Err(self.reject(Problem::Streaming));
+            }
+            Ok(body) => body,
+            Err(problem) => return Err(self.reject(problem)),
+        };
+        let Ok(owner) = Owner::random() else {
+            return Err(self.reject(Problem::Unavailable));
+        };
+        let shape = self.rule.shape();
+        let key = self.shared.key(&self.scope, self.key.as_str());
+        let fingerprint = shape.recipe.fingerprint(
+            &self.shared.digester,
+            &self.scope,
+            &self.key,
+            &self.parts,
+            &data,
+        );
+        let claimant = Claimant {
+            owner,
+            fingerprint,
+            terms: shape.terms.clone(),
+        };
+        let (desk, rule) = (self.shared.desk.clone(), self.rule.clone());
+        let claimed = key.clone();
+        let admission =
+            Box::pin(async move { desk.admit(&claimed, &claimant, rule.shape()).await });
+        let claiming = Claiming {
+            pending: self,
+            data,
+            trailers,
+            key,
+            fingerprint,
+        };
+        Ok((admission, claiming))
+    }
+
+    fn reject<B>(&self, problem: Problem) -> Response<ResponseBody<B>>
+    where
+        R: Respond<B>,
+    {
+        Tally::of_problem(&problem).record(&self.rule);
+        answer(
+            problem,
+            &self.rule,
+            &self.shared,
+            &*self.respond,
+            &self.parts,
+        )
+    }
+}
+
+impl<S, R> Claiming<S, R> {
+    /// Does what was decided on the claim.
+    pub(super) fn proceed<Q, B>(self, admission: Admission) -> Next<S::Future, B, S::Error, R>
+    where
+        S: Service<Request<RequestBody<Q>>, Response = Response<B>> + Send + 'static,
+        S::Future: Send,
+        S::Error: Send,
+        Q: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        R: Respond<B>,
+    {
+        match admission {
+            Admission::Run(claim) => self.run(claim),
+            Admission::Replay(record) => {
+                let Pending { parts, .. } = &self.pending;
+                let excerpt = Excerpt::of(parts);
+                Tally::Replayed.record(&self.pending.rule);
+                Next::Answer(self.asker(excerpt).replay(&record))
+            }
+            Admission::Reject(problem) => Next::Answer(self.pending.reject(problem)),
+            Admission::Bypass => {
+                Tally::Bypassed.record(&self.pending.rule);
+                let body = RequestBody::buffered(self.data, self.trailers);
+                let request = Request::from_parts(self.pending.parts, body);
+                let mut ready = self.pending.ready;
+                Next::Bypass {
+                    response: ready.call(request),
+                }
+            }
+        }
+    }
+
+    fn run<Q, B>(self, claim: Arc<Claim>) -> Next<S::Future, B, S::Error, R>
+    where
+        S: Service<Request<RequestBody<Q>>, Response = Response<B>> + Send + 'static,
+        S::Future: Send,
+        S::Error: Send,
+        Q: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        R: Respond<B>,
+    {
+        let Pending {
+            ready,
+            parts,
+            rule,
+            key,
+            shared,
+            respond,
+            ..
+        } = self.pending;
+        let Some(running) = shared.tracker.enter() else {
+            claim.withdraw();
+            let problem = Problem::Unavailable;
+            Tally::of_problem(&problem).record(&rule);
+            return Next::Answer(answer(problem, &rule, &shared, &*respond, &parts));
+        };
+        let max_execution = rule.shape().max_execution;
+        let until = monotonic_now() + max_execution;
+        let renewed = shared.renewals.renew(&claim, Some(until));
+        let execution = Execution::new(&claim, key.as_str(), &shared, max_execution);
+        let asker = Asker {
+            excerpt: Excerpt::of(&parts),
+            rule: rule.clone(),
+            shared: Arc::clone(&shared),
+            respond,
+            key: self.key,
+            fingerprint: self.fingerprint,
+        };
+        let body = RequestBody::buffered(self.data, self.trailers);
+        let work = Work {
+            ready,
+            request: Request::from_parts(parts, body),
+            execution,
+            rule,
+            shared,
+            running,
+            renewed,
+        };
+        let (sender, answer) = oneshot::channel();
+        tokio::spawn(in_current_span(perform(work, sender)));
+        Next::Wait { answer, asker }
+    }
+
+    fn asker(self, excerpt: Excerpt) -> Asker<R> {
+        Asker {
+            excerpt,
+            rule: self.pending.rule,
+            shared: self.pending.shared,
+            respond: self.pending.respond,
+            key: self.key,
+            fingerprint: self.fingerprint,
+        }
+    }
+}
+
+impl<R> Asker<R> {
+    /// The stored answer, or why it cannot be given.
+    pub(super) fn replay<B>(&self, record: &Record) -> Response<ResponseBody<B>>
+    where
+        R: Respond<B>,
+    {
+        if record.flags.is_unknown {
+            return self.reject(Problem::OutcomeUnknown);
+        }
+        let Some(stored) = StoredAnswer::decode(record.payload.clone()) else {
+            return self.reject(Problem::RecordUnreadable);
+        };
+        if record.flags.is_not_replayable {
+            return self.reject(Problem::not_replayable(&stored));
+        }
+        let (mut head, replay) = stored.into_response().into_parts();
+        if let Some(rewrite) = &self.rule.shape().on_replay {
+            rewrite(&mut head);
+        }
+        Response::from_parts(head, replay.into_body())
+    }
+
+    pub(super) fn reject<B>(&self, problem: Problem) -> Response<ResponseBody<B>>
+    where
+        R: Respond<B>,
+    {
+        let parts = self.excerpt.to_parts();
+        answer(problem, &self.rule, &self.shared, &*self.respond, &parts)
+    }
+
+    /// Waits for whoever has the key now, if the rule lets requests wait.
+    pub(super) fn await_answer(&self) -> Waiting<Option<Arc<Record>>> {
+        let desk = self.shared.desk.clone();
+        let (key, fingerprint) = (self.key.clone(), self.fingerprint);
+        let in_progress = self.rule.shape().in_progress;
+        Box::pin(async move {
+            let InProgress::Wait(budget) = in_progress else {
+                return None;
+            };
+            desk.await_answer(&key, &fingerprint, budget).await
+        })
+    }
+}
+
+fn answer<B, R: Respond<B>>(
+    problem: Problem,
+    rule: &IdempotencyRule,
+    shared: &Shared,
+    respond: &R,
+    parts: &Parts,
+) -> Response<ResponseBody<B>> {
+    let rejection = problem.rejection(rule, &shared.problem_base);
+    rejection.answer(respond, parts).map(ResponseBody::passed)
+}
