@@ -2,13 +2,13 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::timeout_at;
 
-use super::{engine::Claim, outcome::Outcome, shared::Shared};
+use super::{engine::Claim, outcome::Outcome, shared::Core, tracker::Tracker};
 use crate::{
     clock::{Monotonic, monotonic_now},
     key::{Digester, KeyParts},
@@ -37,26 +37,21 @@ struct Inner {
     claim: Arc<Claim>,
     key: Box<str>,
     digester: Digester,
-    /// By whom it was claimed.
-    layer: Weak<Shared>,
+    /// Of the layer that claimed it.
+    tracker: Arc<Tracker>,
     ends: Monotonic,
     outcome: Mutex<Option<Outcome>>,
 }
 
 impl Execution {
-    pub(super) fn new(
-        claim: &Arc<Claim>,
-        key: &str,
-        shared: &Arc<Shared>,
-        max_execution: Duration,
-    ) -> Self {
+    pub(super) fn new(claim: &Arc<Claim>, key: &str, core: &Core, ends: Monotonic) -> Self {
         Self {
             inner: Arc::new(Inner {
                 claim: Arc::clone(claim),
                 key: key.into(),
-                digester: shared.digester.clone(),
-                layer: Arc::downgrade(shared),
-                ends: monotonic_now() + max_execution,
+                digester: core.digester.clone(),
+                tracker: Arc::clone(&core.tracker),
+                ends,
                 outcome: Mutex::default(),
             }),
         }
@@ -140,9 +135,9 @@ impl Execution {
         *self.lock()
     }
 
-    /// Whether this layer claimed it.
-    pub(super) fn is_of(&self, layer: &Arc<Shared>) -> bool {
-        self.inner.layer.as_ptr() == Arc::as_ptr(layer)
+    /// Whether the layer that has this core claimed it.
+    pub(super) fn is_of(&self, core: &Core) -> bool {
+        Arc::ptr_eq(&self.inner.tracker, &core.tracker)
     }
 
     pub(super) fn claim(&self) -> &Arc<Claim> {

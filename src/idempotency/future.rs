@@ -18,8 +18,9 @@ use tower_service::Service;
 use super::{
     admission::Admission,
     answer::{IDEMPOTENCY_STORED, RequestBody, ResponseBody},
+    conduct::Told,
     gather::Reading,
-    perform::Answer,
+    judge::{Answer, unrecorded},
     problem::Problem,
     protocol::Record,
     steps::{Asker, Claiming, Next, Pending},
@@ -60,7 +61,7 @@ pin_project! {
         /// The key is claimed.
         Claiming { admission: Waiting<Admission>, claiming: Option<Claiming<S, R>> },
         /// The handler runs, in a task of its own.
-        Running { #[pin] answer: oneshot::Receiver<Answer<B, S::Error>>, asker: Option<Asker<R>> },
+        Running { #[pin] answer: oneshot::Receiver<Told<Answer<B, S::Error>>>, asker: Option<Asker<R>> },
         /// Another one does, and has the key.
         Awaiting { answer: Waiting<Option<Arc<Record>>>, asker: Asker<R> },
         /// The handler runs as if there were no rule.
@@ -154,18 +155,27 @@ where
                     let Some(asker) = asker.take() else {
                         return Poll::Pending;
                     };
-                    match answer {
-                        Ok(Answer::Own(response)) => return Poll::Ready(Ok(response)),
-                        Ok(Answer::Failed(error)) => return Poll::Ready(Err(error)),
-                        Ok(Answer::Theirs(record)) => State::answering(asker.replay(&record)),
-                        Ok(Answer::Problem(problem)) => State::answering(asker.reject(problem)),
-                        Ok(Answer::AtWork) => State::Awaiting {
-                            answer: asker.await_answer(),
-                            asker,
-                        },
+                    let recovery = asker.recovery();
+                    let answer = match answer {
+                        Ok(Told::Own(answer)) => answer,
+                        Ok(Told::Unrecorded(answer)) => unrecorded(answer, recovery),
+                        Ok(Told::Problem(problem)) => Answer::Problem(problem),
+                        Ok(Told::Theirs(record)) => Answer::Response(asker.replay(&record)),
+                        Ok(Told::AtWork) => {
+                            state.set(State::Awaiting {
+                                answer: asker.await_answer(),
+                                asker,
+                            });
+                            continue;
+                        }
                         // The runtime is gone, and the handler with it.
-                        Err(_) => State::answering(asker.reject(Problem::OutcomeUnknown)),
-                    }
+                        Err(_) => Answer::Problem(Problem::OutcomeUnknown),
+                    };
+                    return Poll::Ready(match answer {
+                        Answer::Response(response) => Ok(response),
+                        Answer::Failed(error) => Err(error),
+                        Answer::Problem(problem) => Ok(asker.reject(problem)),
+                    });
                 }
                 StateProjection::Awaiting { answer, asker } => {
                     let response = match ready!(answer.as_mut().poll(cx)) {

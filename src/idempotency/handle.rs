@@ -27,7 +27,7 @@ impl IdempotencyHandle {
     ///
     /// Dropped, no handler begins all the same.
     pub async fn drain(&self, budget: Duration) -> usize {
-        self.shared.tracker.drain(budget).await
+        self.shared.core.tracker.drain(budget).await
     }
 }
 

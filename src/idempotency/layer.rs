@@ -5,11 +5,11 @@ use std::{fmt, sync::Arc};
 use tower_layer::Layer;
 
 use super::{
-    Idempotency, IdempotencyHandle, IdempotencyRule, admission::Desk, engine::Store, rooms::Rooms,
-    shared::Shared, tracker::Tracker,
+    Idempotency, IdempotencyHandle, IdempotencyRule,
+    shared::{Core, Shared},
 };
 use crate::{
-    backend::{Breaker, KeyValue},
+    backend::KeyValue,
     error::ConfigError,
     key::Digester,
     policy::{Policy, Subject},
@@ -54,16 +54,11 @@ impl IdempotencyLayer {
                 "a request that does not say whose key it has cannot pass unprotected; write or_reject() or or_shared() in the place of or_skip()",
             ));
         }
-        let store = Store::new(Arc::new(Breaker::new(backend)));
-        let rooms = Arc::new(Rooms::new());
         Ok(Self {
             shared: Arc::new(Shared {
-                desk: Desk { store, rooms },
-                renewals: Arc::default(),
-                tracker: Tracker::new(),
+                core: Core::new(backend),
                 policy: Arc::new(policy),
                 scope,
-                digester: Digester::default(),
                 problem_base: PROBLEM_BASE.into(),
             }),
             respond: Arc::new(ProblemDetails),
@@ -90,7 +85,7 @@ impl<R> IdempotencyLayer<R> {
     /// they cannot. Under another secret all keys are new.
     #[must_use]
     pub fn with_key_secret(mut self, secret: impl AsRef<[u8]>) -> Self {
-        Arc::make_mut(&mut self.shared).digester = Digester::with_secret(secret.as_ref());
+        Arc::make_mut(&mut self.shared).core.digester = Digester::with_secret(secret.as_ref());
         self
     }
 

@@ -3,6 +3,7 @@
 mod admission;
 mod answer;
 mod catch;
+mod conduct;
 mod engine;
 mod execution;
 mod future;
@@ -10,9 +11,9 @@ mod gather;
 mod handle;
 mod handler;
 mod intake;
+mod judge;
 mod layer;
 mod outcome;
-mod perform;
 mod problem;
 mod protocol;
 mod race;

@@ -86,7 +86,7 @@ impl<S, R> Idempotency<S, R> {
         if usize::try_from(length).map_or(true, |length| length > shape.body_limit) {
             return Call::Reject(rule, Problem::BodyTooLarge);
         }
-        if self.shared.tracker.is_draining() {
+        if self.shared.core.tracker.is_draining() {
             return Call::Reject(rule, Problem::Unavailable);
         }
         match self.shared.scope(request) {
@@ -98,7 +98,7 @@ impl<S, R> Idempotency<S, R> {
     /// Whether this layer has claimed a key for this request already, further outside.
     fn is_inside(&self, request: &Parts) -> bool {
         let outer = request.extensions.get::<Execution>();
-        outer.is_some_and(|outer| outer.is_of(&self.shared))
+        outer.is_some_and(|outer| outer.is_of(&self.shared.core))
     }
 }
 

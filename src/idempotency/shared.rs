@@ -1,23 +1,37 @@
-//! What all services of a layer share.
+//! What services and runs share.
 
 use std::{fmt, sync::Arc};
 
 use http::request::Parts;
 
-use super::{admission::Desk, engine::Renewals, rule::IdempotencyRule, tracker::Tracker};
+use super::{
+    admission::Desk,
+    engine::{Claim, Renewals, Store},
+    rooms::Rooms,
+    rule::IdempotencyRule,
+    tracker::Tracker,
+};
 use crate::{
+    backend::{Breaker, KeyValue},
     key::{Digester, Key, KeyParts, Kind},
     policy::{Policy, Subject, SubjectId},
 };
 
+/// What runs under claims share; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Shared {
+pub(super) struct Core {
     pub(super) desk: Desk,
     pub(super) renewals: Arc<Renewals>,
     pub(super) tracker: Arc<Tracker>,
+    pub(super) digester: Digester,
+}
+
+/// What all services of a layer share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) core: Core,
     pub(super) policy: Arc<dyn Policy<IdempotencyRule>>,
     pub(super) scope: Subject,
-    pub(super) digester: Digester,
     /// What the types of problems begin with.
     pub(super) problem_base: Arc<str>,
 }
@@ -27,6 +41,29 @@ pub(super) fn http_scope(subject: &SubjectId) -> KeyParts {
     let mut scope = KeyParts::new().with(GROUP);
     subject.append_to_key(&mut scope);
     scope
+}
+
+impl Core {
+    pub(super) fn new(backend: impl KeyValue) -> Self {
+        let store = Store::new(Arc::new(Breaker::new(backend)));
+        let rooms = Arc::new(Rooms::new());
+        Self {
+            desk: Desk { store, rooms },
+            renewals: Arc::default(),
+            tracker: Tracker::new(),
+            digester: Digester::default(),
+        }
+    }
+
+    /// Tells those who wait in this process what is recorded under this claim.
+    pub(super) async fn announce(&self, claim: &Claim) {
+        let rooms = &self.desk.rooms;
+        if rooms.is_awaited(claim.key())
+            && let Some(record) = claim.answer().await
+        {
+            rooms.announce(claim.key(), &record);
+        }
+    }
 }
 
 impl Shared {
@@ -39,7 +76,7 @@ impl Shared {
     pub(super) fn key(&self, scope: &KeyParts, key: &str) -> Key {
         let mut parts = scope.clone();
         parts.push(key);
-        Key::new(Kind::EXECUTION, self.digester.digest(&parts))
+        Key::new(Kind::EXECUTION, self.core.digester.digest(&parts))
     }
 }
 

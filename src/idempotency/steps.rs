@@ -11,19 +11,19 @@ use tower_service::Service;
 use super::{
     admission::Admission,
     answer::{RequestBody, ResponseBody, StoredAnswer},
+    conduct::{Run, Told},
     engine::Claim,
-    execution::Execution,
     future::Waiting,
+    handler,
     intake::{IdempotencyKey, is_one_message},
-    perform::{Answer, Work, perform},
+    judge::{Answer, judge},
     problem::Problem,
     protocol::{Claimant, Fingerprint, Owner, Record},
-    rule::{IdempotencyRule, InProgress},
+    rule::{IdempotencyRule, InProgress, Recovery},
     shared::Shared,
     tally::Tally,
 };
 use crate::{
-    clock::monotonic_now,
     excerpt::Excerpt,
     grpc::is_grpc,
     key::{Key, KeyParts},
@@ -65,7 +65,7 @@ pub(super) struct Asker<R> {
 pub(super) enum Next<F, B, E, R> {
     /// The handler runs.
     Wait {
-        answer: oneshot::Receiver<Answer<B, E>>,
+        answer: oneshot::Receiver<Told<Answer<B, E>>>,
         asker: Asker<R>,
     },
     /// It runs as if there were no rule.
@@ -97,7 +97,7 @@ impl<S, R> Pending<S, R> {
         let shape = self.rule.shape();
         let key = self.shared.key(&self.scope, self.key.as_str());
         let fingerprint = shape.recipe.fingerprint(
-            &self.shared.digester,
+            &self.shared.core.digester,
             &self.scope,
             &self.key,
             &self.parts,
@@ -108,7 +108,7 @@ impl<S, R> Pending<S, R> {
             fingerprint,
             terms: shape.terms.clone(),
         };
-        let (desk, rule) = (self.shared.desk.clone(), self.rule.clone());
+        let (desk, rule) = (self.shared.core.desk.clone(), self.rule.clone());
         let claimed = key.clone();
         let admission =
             Box::pin(async move { desk.admit(&claimed, &claimant, rule.shape()).await });
@@ -187,36 +187,26 @@ impl<S, R> Claiming<S, R> {
             respond,
             ..
         } = self.pending;
-        let Some(running) = shared.tracker.enter() else {
-            claim.withdraw();
+        let Some(run) = Run::begin(&shared.core, &rule, &claim, key.as_str()) else {
             let problem = Problem::Unavailable;
             Tally::of_problem(&problem).record(&rule);
             return Next::Answer(answer(problem, &rule, &shared, &*respond, &parts));
         };
-        let max_execution = rule.shape().max_execution;
-        let until = monotonic_now() + max_execution;
-        let renewed = shared.renewals.renew(&claim, Some(until));
-        let execution = Execution::new(&claim, key.as_str(), &shared, max_execution);
         let asker = Asker {
             excerpt: Excerpt::of(&parts),
-            rule: rule.clone(),
-            shared: Arc::clone(&shared),
+            rule,
+            shared,
             respond,
             key: self.key,
             fingerprint: self.fingerprint,
         };
-        let body = RequestBody::buffered(self.data, self.trailers);
-        let work = Work {
-            ready,
-            request: Request::from_parts(parts, body),
-            execution,
-            rule,
-            shared,
-            running,
-            renewed,
-        };
+        let limit = asker.rule.shape().answer_limit;
+        let mut request =
+            Request::from_parts(parts, RequestBody::buffered(self.data, self.trailers));
+        request.extensions_mut().insert(run.execution.clone());
+        let handler = handler::run(ready, request, limit);
         let (sender, answer) = oneshot::channel();
-        tokio::spawn(in_current_span(perform(work, sender)));
+        tokio::spawn(in_current_span(run.conduct(handler, judge, sender)));
         Next::Wait { answer, asker }
     }
 
@@ -262,9 +252,13 @@ impl<R> Asker<R> {
         answer(problem, &self.rule, &self.shared, &*self.respond, &parts)
     }
 
+    pub(super) fn recovery(&self) -> Recovery {
+        self.rule.shape().recovery
+    }
+
     /// Waits for whoever has the key now, if the rule lets requests wait.
     pub(super) fn await_answer(&self) -> Waiting<Option<Arc<Record>>> {
-        let desk = self.shared.desk.clone();
+        let desk = self.shared.core.desk.clone();
         let (key, fingerprint) = (self.key.clone(), self.fingerprint);
         let in_progress = self.rule.shape().in_progress;
         Box::pin(async move {

@@ -1,0 +1,107 @@
+//! What the end of a handler means for its key, and for who waits for it.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, response::Parts};
+
+use super::{
+    answer::{IDEMPOTENCY_STORED, ResponseBody, StoredAnswer},
+    conduct::Writing,
+    execution::Execution,
+    handler::Ended,
+    outcome::Outcome,
+    problem::Problem,
+    protocol::Flags,
+    rule::{Recovery, Shape, Unrecorded},
+};
+
+/// What a request came to that ran.
+pub(super) enum Answer<B, E> {
+    /// The handler's answer.
+    Response(Response<ResponseBody<B>>),
+    /// The inner service's error.
+    Failed(E),
+    /// It ended without either.
+    Problem(Problem),
+}
+
+/// What is to be recorded of a request that ran, and what it is answered.
+pub(super) fn judge<B, E>(
+    ended: Ended<B, E>,
+    rule: &Shape,
+    execution: &Execution,
+) -> (Writing, Answer<B, E>) {
+    let (outcome, (kept, flags), response) = match ended {
+        Ended::Whole(head, body, trailers) => (
+            outcome(&head, trailers.as_ref(), rule, execution),
+            whole(&head, trailers.as_ref(), &body, rule),
+            Response::from_parts(head, ResponseBody::buffered(body, trailers)),
+        ),
+        Ended::TooLarge(head, prefix, rest) => (
+            outcome(&head, None, rule, execution),
+            head_alone(&head),
+            Response::from_parts(head, ResponseBody::resumed(prefix, rest)),
+        ),
+        Ended::Failed(error) => {
+            let writing = Writing::of_nobody_knows_what(rule);
+            return (writing, Answer::Failed(error));
+        }
+        Ended::Broken | Ended::Panicked => {
+            let problem = match (&ended, rule.recovery) {
+                (Ended::Panicked, Recovery::ReExecute) => Problem::HandlerPanicked,
+                _ => Problem::OutcomeUnknown,
+            };
+            let writing = Writing::of_nobody_knows_what(rule);
+            return (writing, Answer::Problem(problem));
+        }
+    };
+    let writing = match outcome {
+        Outcome::Final => Writing::Complete(kept, flags),
+        Outcome::Retryable => Writing::Fail,
+        Outcome::NotExecuted => Writing::Release,
+    };
+    (writing, Answer::Response(response))
+}
+
+/// What who waits is answered when nothing could be recorded in time.
+pub(super) fn unrecorded<B, E>(answer: Answer<B, E>, recovery: Recovery) -> Answer<B, E> {
+    match (answer, recovery) {
+        (Answer::Response(mut response), Recovery::Never(Unrecorded::Answer)) => {
+            let no = HeaderValue::from_static("?0");
+            response.headers_mut().insert(IDEMPOTENCY_STORED, no);
+            Answer::Response(response)
+        }
+        (Answer::Failed(error), _) => Answer::Failed(error),
+        _ => Answer::Problem(Problem::OutcomeUnknown),
+    }
+}
+
+/// What the handler said, in the response or before, or else what the rule says.
+fn outcome(
+    head: &Parts,
+    trailers: Option<&HeaderMap>,
+    rule: &Shape,
+    execution: &Execution,
+) -> Outcome {
+    let said = head.extensions.get().copied();
+    said.or_else(|| execution.outcome())
+        .unwrap_or_else(|| Outcome::of(rule.store, head.status, &head.headers, trailers))
+}
+
+fn whole(head: &Parts, trailers: Option<&HeaderMap>, body: &Bytes, rule: &Shape) -> (Bytes, Flags) {
+    let (status, headers) = (head.status, &head.headers);
+    let stored = StoredAnswer::of(status, headers, trailers, body.clone(), &rule.hygiene);
+    match stored.encode() {
+        Some(stored) => (stored, Flags::default()),
+        None => head_alone(head),
+    }
+}
+
+/// What is kept of an answer that is too large.
+fn head_alone(head: &Parts) -> (Bytes, Flags) {
+    let stored = StoredAnswer::head_only(head.status, &head.headers);
+    let flags = Flags {
+        is_not_replayable: true,
+        ..Flags::default()
+    };
+    (stored.encode().unwrap_or_default(), flags)
+}
