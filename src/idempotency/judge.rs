@@ -89,7 +89,7 @@ fn outcome(
 
 fn whole(head: &Parts, trailers: Option<&HeaderMap>, body: &Bytes, rule: &Shape) -> (Bytes, Flags) {
     let (status, headers) = (head.status, &head.headers);
-    let stored = StoredAnswer::of(status, headers, trailers, body.clone(), &rule.hygiene);
+    let stored = StoredAnswer::of(status, headers, trailers, body.clone(), rule.hygiene);
     match stored.encode() {
         Some(stored) => (stored, Flags::default()),
         None => head_alone(head),

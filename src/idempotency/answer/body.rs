@@ -236,3 +236,226 @@ fn hint_before(trailers: Option<&HeaderMap>) -> SizeHint {
         None => SizeHint::with_exact(0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, iter};
+
+    use futures_util::{FutureExt as _, stream};
+    use http::HeaderValue;
+    use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
+
+    use super::*;
+
+    /// A body of these frames or errors, which knows nothing of its size.
+    fn streamed(
+        frames: Vec<Result<Frame<Bytes>, &'static str>>,
+    ) -> impl Body<Data = Bytes, Error = &'static str> + Unpin {
+        StreamBody::new(stream::iter(frames))
+    }
+
+    fn trailers() -> HeaderMap {
+        HeaderMap::from_iter([(http::header::ETAG, HeaderValue::from_static("\"1\""))])
+    }
+
+    fn chunk(data: &'static str) -> Bytes {
+        Bytes::from_static(data.as_bytes())
+    }
+
+    /// All frames: data as text, trailers as how many there are.
+    fn frames<B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin>(body: B) -> Vec<String> {
+        let mut body = body;
+        let next = || body.frame().now_or_never().unwrap();
+        iter::from_fn(next).map(|frame| described(&frame)).collect()
+    }
+
+    fn described(frame: &Result<Frame<Bytes>, impl std::fmt::Display>) -> String {
+        match frame {
+            Ok(frame) => match frame.data_ref() {
+                Some(data) => format!("data {}", String::from_utf8_lossy(data)),
+                None => format!("trailers {}", frame.trailers_ref().unwrap().len()),
+            },
+            Err(error) => format!("error {error}"),
+        }
+    }
+
+    type Replayed = ResponseBody<Empty<Bytes>>;
+
+    fn size(body: &impl Body) -> (u64, Option<u64>) {
+        let hint = body.size_hint();
+        (hint.lower(), hint.upper())
+    }
+
+    #[test]
+    fn a_passed_body_is_the_inner_one_frame_by_frame() {
+        let sent = || {
+            vec![
+                Ok(Frame::data(chunk("a"))),
+                Ok(Frame::data(chunk(""))),
+                Ok(Frame::data(chunk("b"))),
+                Ok(Frame::trailers(trailers())),
+            ]
+        };
+        let expected = ["data a", "data ", "data b", "trailers 1"];
+        assert_eq!(frames(ResponseBody::passed(streamed(sent()))), expected);
+        assert_eq!(frames(RequestBody::passed(streamed(sent()))), expected);
+    }
+
+    #[test]
+    fn errors_of_the_inner_body_pass() {
+        let sent = || vec![Ok(Frame::data(chunk("a"))), Err("torn")];
+        assert_eq!(
+            frames(ResponseBody::passed(streamed(sent()))),
+            ["data a", "error torn"]
+        );
+        assert_eq!(
+            frames(RequestBody::passed(streamed(sent()))),
+            ["data a", "error torn"]
+        );
+        let resumed = ResponseBody::resumed(vec![chunk("z")], Box::pin(streamed(sent())));
+        assert_eq!(frames(resumed), ["data z", "data a", "error torn"]);
+    }
+
+    #[test]
+    fn a_passed_body_has_the_size_and_the_end_of_the_inner_one() {
+        let full = || Full::new(chunk("abc"));
+        assert_eq!(size(&ResponseBody::passed(full())), (3, Some(3)));
+        assert_eq!(size(&RequestBody::passed(full())), (3, Some(3)));
+        assert!(!ResponseBody::passed(full()).is_end_stream());
+        assert!(!RequestBody::passed(full()).is_end_stream());
+        assert!(ResponseBody::passed(Full::new(chunk(""))).is_end_stream());
+        assert!(RequestBody::passed(Full::new(chunk(""))).is_end_stream());
+        assert_eq!(size(&ResponseBody::passed(streamed(vec![]))), (0, None));
+    }
+
+    #[test]
+    fn a_passed_body_allocates_nothing() {
+        let allocated = allocation_counter::measure(|| {
+            drop(ResponseBody::passed(Empty::<Bytes>::new()));
+            drop(RequestBody::passed(Empty::<Bytes>::new()));
+        });
+        assert_eq!(allocated.count_total, 0);
+    }
+
+    #[test]
+    fn a_buffered_body_is_its_data_and_then_its_trailers() {
+        let expected = ["data abc", "trailers 1"];
+        let response = Replayed::buffered(chunk("abc"), Some(trailers()));
+        assert_eq!(frames(response), expected);
+        let request = RequestBody::<Empty<Bytes>>::buffered(chunk("abc"), Some(trailers()));
+        assert_eq!(frames(request), expected);
+        assert_eq!(frames(Replayed::from(chunk("abc"))), ["data abc"]);
+    }
+
+    #[test]
+    fn no_data_is_no_frame() {
+        assert_eq!(frames(Replayed::from(chunk(""))), [""; 0]);
+        let only_trailers = Replayed::buffered(chunk(""), Some(trailers()));
+        assert_eq!(frames(only_trailers), ["trailers 1"]);
+        let prefix = vec![chunk(""), chunk("a"), chunk("")];
+        let resumed = ResponseBody::resumed(prefix, Box::pin(Empty::<Bytes>::new()));
+        assert_eq!(frames(resumed), ["data a"]);
+    }
+
+    #[test]
+    fn a_buffered_body_has_ended_exactly_when_nothing_is_left() {
+        let mut body = Replayed::buffered(chunk("abc"), Some(trailers()));
+        let mut ends = vec![body.is_end_stream()];
+        while body.frame().now_or_never().unwrap().is_some() {
+            ends.push(body.is_end_stream());
+        }
+        assert_eq!(ends, [false, false, true]);
+
+        let mut body = Replayed::from(chunk("abc"));
+        assert!(!body.is_end_stream());
+        assert!(body.frame().now_or_never().unwrap().is_some());
+        assert!(body.is_end_stream());
+        assert!(Replayed::from(chunk("")).is_end_stream());
+        assert!(!Replayed::buffered(chunk(""), Some(trailers())).is_end_stream());
+    }
+
+    #[test]
+    fn a_buffered_body_knows_its_size() {
+        let mut body = Replayed::from(chunk("abc"));
+        assert_eq!(size(&body), (3, Some(3)));
+        let _ = body.frame().now_or_never();
+        assert_eq!(size(&body), (0, Some(0)));
+        assert_eq!(
+            size(&RequestBody::<Empty<Bytes>>::from(chunk("ab"))),
+            (2, Some(2))
+        );
+    }
+
+    #[test]
+    fn before_trailers_the_size_is_open() {
+        let body = Replayed::buffered(chunk("abc"), Some(trailers()));
+        assert_eq!(size(&body), (3, None));
+    }
+
+    #[test]
+    fn a_resumed_body_is_what_was_read_and_then_the_rest() {
+        let rest = vec![Ok(Frame::data(chunk("c"))), Ok(Frame::trailers(trailers()))];
+        let body = ResponseBody::resumed(vec![chunk("a"), chunk("b")], Box::pin(streamed(rest)));
+        assert_eq!(frames(body), ["data a", "data b", "data c", "trailers 1"]);
+    }
+
+    #[test]
+    fn a_resumed_body_counts_what_was_read() {
+        let prefix = || vec![chunk("ab"), chunk("c")];
+        let mut body = ResponseBody::resumed(prefix(), Box::pin(Full::new(chunk("defg"))));
+        assert_eq!(size(&body), (7, Some(7)));
+        let _ = body.frame().now_or_never();
+        assert_eq!(size(&body), (5, Some(5)));
+        assert_eq!(
+            size(&ResponseBody::resumed(prefix(), Box::pin(streamed(vec![])))),
+            (3, None)
+        );
+    }
+
+    #[test]
+    fn a_resumed_body_ends_with_its_rest() {
+        let mut body = ResponseBody::resumed(vec![chunk("a")], Box::pin(Empty::<Bytes>::new()));
+        assert!(!body.is_end_stream());
+        let _ = body.frame().now_or_never();
+        assert!(body.is_end_stream());
+        let rest = Full::new(chunk("b"));
+        assert!(!ResponseBody::resumed(Vec::new(), Box::pin(rest)).is_end_stream());
+    }
+
+    #[test]
+    fn a_hint_at_the_end_of_all_numbers_does_not_overflow() {
+        struct Endless;
+
+        impl Body for Endless {
+            type Data = Bytes;
+            type Error = Infallible;
+
+            fn poll_frame(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                Poll::Pending
+            }
+
+            fn size_hint(&self) -> SizeHint {
+                SizeHint::with_exact(u64::MAX)
+            }
+        }
+
+        let body = ResponseBody::resumed(vec![chunk("a")], Box::pin(Endless));
+        assert_eq!(size(&body), (u64::MAX, None));
+    }
+
+    #[test]
+    fn a_default_body_is_the_inner_default() {
+        assert_eq!(frames(ResponseBody::<Full<Bytes>>::default()), [""; 0]);
+        assert_eq!(frames(ResponseBody::<String>::default()), [""; 0]);
+        assert_eq!(frames(RequestBody::<String>::default()), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_buffered_body_says_is_not_shown() {
+        let shown = format!("{:?}", Replayed::from(chunk("secret")));
+        assert_eq!(shown, "ResponseBody(Buffered)");
+    }
+}

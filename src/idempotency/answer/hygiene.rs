@@ -122,3 +122,175 @@ const MOMENT_PREFIXES: [&str; 4] = [
 ];
 
 const TRACE_PREFIXES: [&str; 4] = ["x-b3-", "uberctx-", "ot-tracer-", "x-datadog-"];
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    /// The lines that are kept, as they are.
+    fn kept(hygiene: Hygiene, lines: &[(&'static str, &'static str)]) -> Vec<(String, String)> {
+        let kept = hygiene.kept(&headers(lines)).into_iter();
+        kept.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+            .collect()
+    }
+
+    fn is_kept(name: &'static str) -> bool {
+        !kept(Hygiene::default(), &[(name, "value")]).is_empty()
+    }
+
+    #[test]
+    fn what_belongs_to_one_connection_is_not_kept() {
+        for name in [
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "transfer-encoding",
+            "upgrade",
+        ] {
+            assert!(!is_kept(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_connection_names_is_not_kept() {
+        let lines = [
+            ("connection", "close, X-Hop"),
+            ("x-hop", "1"),
+            ("x-hop-2", "2"),
+            ("connection", "etag ,,x-other"),
+            ("etag", "\"3\""),
+            ("x-other", "4"),
+        ];
+        let kept = kept(Hygiene::default(), &lines);
+        assert_eq!(kept, [("x-hop-2".into(), "2".into())]);
+    }
+
+    #[test]
+    fn what_was_true_of_one_moment_or_client_is_not_kept() {
+        for name in [
+            "date",
+            "content-length",
+            "server-timing",
+            "alt-svc",
+            "ratelimit",
+            "ratelimit-policy",
+            "ratelimit-remaining",
+            "x-ratelimit-limit",
+            "x-rate-limit-reset",
+            "access-control-allow-origin",
+            "access-control-expose-headers",
+        ] {
+            assert!(!is_kept(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn ids_of_traces_and_requests_are_not_kept() {
+        for name in [
+            "traceparent",
+            "tracestate",
+            "traceresponse",
+            "baggage",
+            "trace-id",
+            "x-trace-id",
+            "request-id",
+            "x-request-id",
+            "correlation-id",
+            "x-correlation-id",
+            "x-amzn-trace-id",
+            "x-amzn-requestid",
+            "x-amz-request-id",
+            "x-ms-request-id",
+            "x-cloud-trace-context",
+            "x-client-trace-id",
+            "b3",
+            "x-b3-traceid",
+            "x-b3-sampled",
+            "uber-trace-id",
+            "uberctx-user",
+            "sentry-trace",
+            "elastic-apm-traceparent",
+            "grpc-trace-bin",
+            "x-ot-span-context",
+            "ot-tracer-spanid",
+            "x-datadog-trace-id",
+        ] {
+            assert!(!is_kept(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn markers_of_this_layer_are_not_kept() {
+        assert!(!is_kept("idempotent-replayed"));
+        assert!(!is_kept("idempotency-stored"));
+    }
+
+    #[test]
+    fn all_else_is_kept() {
+        for name in [
+            "location",
+            "retry-after",
+            "etag",
+            "vary",
+            "content-type",
+            "content-encoding",
+            "content-language",
+            "cache-control",
+            "last-modified",
+            "link",
+            "www-authenticate",
+            "trailer",
+            "grpc-status",
+            "grpc-message",
+            "grpc-status-details-bin",
+            "idempotency-key",
+            "ratelimited",
+            "x-updated",
+            "trace",
+        ] {
+            assert!(is_kept(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn cookies_are_kept_by_opt_in_only() {
+        let lines = [("set-cookie", "a=1"), ("set-cookie", "b=2")];
+        assert!(kept(Hygiene::default(), &lines).is_empty());
+        let keeps_cookies = true;
+        let kept = kept(Hygiene { keeps_cookies }, &lines);
+        let cookies = [("set-cookie", "a=1"), ("set-cookie", "b=2")];
+        assert_eq!(
+            kept,
+            cookies.map(|(name, value)| (name.into(), value.into()))
+        );
+    }
+
+    #[test]
+    fn order_and_repetitions_are_kept() {
+        let lines = [
+            ("x-b", "1"),
+            ("date", "now"),
+            ("x-a", "2"),
+            ("link", "3"),
+            ("link", "4"),
+            ("link", "3"),
+        ];
+        let kept = kept(Hygiene::default(), &lines);
+        let names: Vec<_> = kept
+            .iter()
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        assert_eq!(names, ["x-b 1", "x-a 2", "link 3", "link 4", "link 3"]);
+    }
+}

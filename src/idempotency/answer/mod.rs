@@ -2,7 +2,11 @@
 
 mod body;
 mod codec;
+#[cfg(feature = "testing")]
+mod doorway;
 mod hygiene;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::LOCATION};
@@ -25,7 +29,7 @@ impl StoredAnswer {
         headers: &HeaderMap,
         trailers: Option<&HeaderMap>,
         body: Bytes,
-        hygiene: &Hygiene,
+        hygiene: Hygiene,
     ) -> Self {
         Self {
             status,
