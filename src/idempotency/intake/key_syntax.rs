@@ -205,6 +205,10 @@ mod tests {
         read(KeySyntax::Strict, &[line.as_bytes()])
     }
 
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "it is compared with what was read"
+    )]
     fn key(text: &str) -> Read {
         Ok(Some(text.to_owned()))
     }
