@@ -1,5 +1,6 @@
 //! What is read of a request before it may run.
 
+pub(super) mod canonical_json;
 #[cfg(feature = "testing")]
 mod doorway;
 mod fingerprint;
