@@ -157,6 +157,7 @@ async fn prepare(claim: &Claim, rule: &Shape) -> Result<(), Unwritten> {
 
 fn why_not_begun(claim: &Claim, unwritten: Unwritten) -> Problem {
     match unwritten {
+        Unwritten::Over => Problem::in_progress(),
         Unwritten::Lost(lost) => Problem::of_loss(lost.loss),
         Unwritten::Unconfirmed(error) => {
             UNRECORDED.warn(&error);
@@ -193,7 +194,7 @@ async fn try_until(claim: &Claim, writing: &Writing, until: Monotonic) -> Settle
     let mut pause = FIRST_PAUSE;
     loop {
         match timeout_at(until, writing.write(claim)).await {
-            Ok(Ok(())) => return Settled::Recorded,
+            Ok(Ok(()) | Err(Unwritten::Over)) => return Settled::Recorded,
             Ok(Err(Unwritten::Lost(lost))) => return Settled::Lost(lost),
             Ok(Err(Unwritten::Unconfirmed(error))) => UNRECORDED.warn(&error),
             Err(_) => return Settled::Unconfirmed,

@@ -1,14 +1,22 @@
 //! What a handler knows of its run.
 
 use std::{
+    error::Error,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::time::timeout_at;
 
-use super::{engine::Claim, outcome::Outcome, shared::Core, tracker::Tracker};
+use super::{
+    engine::{Claim, Unwritten},
+    outcome::Outcome,
+    recovery_points::RecoveryPoints,
+    shared::Core,
+    tracker::Tracker,
+};
 use crate::{
     clock::{Monotonic, monotonic_now},
     key::{Digester, KeyParts},
@@ -41,6 +49,21 @@ struct Inner {
     tracker: Arc<Tracker>,
     ends: Monotonic,
     outcome: Mutex<Option<Outcome>>,
+    points: Mutex<RecoveryPoints>,
+    /// One point is written at a time, since each is written with all before it.
+    writing: tokio::sync::Mutex<()>,
+}
+
+/// Why a recovery point is not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// Somebody else has the key, or it has its answer: this run had better stop.
+    Lost,
+    /// The backend does not say whether it is recorded; it can be tried again.
+    Unavailable,
+    /// All points of a run may have 64 KiB together, and a label 1 to 64 bytes.
+    TooLarge,
 }
 
 impl Execution {
@@ -53,6 +76,10 @@ impl Execution {
                 tracker: Arc::clone(&core.tracker),
                 ends,
                 outcome: Mutex::default(),
+                points: Mutex::new(
+                    RecoveryPoints::decode(claim.inherited().clone()).unwrap_or_default(),
+                ),
+                writing: tokio::sync::Mutex::default(),
             }),
         }
     }
@@ -124,15 +151,52 @@ impl Execution {
         key
     }
 
+    /// Records how far this run is, for the next one if this one does not come to its end: what a
+    /// provider answered, say, so that it is not asked again.
+    ///
+    /// One call to the backend, which renews the lease as well. Points are kept until an answer is
+    /// recorded, and those of earlier runs with them; the last one under a label counts.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]; then the next run may not see it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it is recorded or not.
+    pub async fn checkpoint(
+        &self,
+        label: &str,
+        value: impl Into<Bytes>,
+    ) -> Result<(), CheckpointError> {
+        let _writing = self.inner.writing.lock().await;
+        let points = lock(&self.inner.points).with(label, value.into());
+        let points = points.ok_or(CheckpointError::TooLarge)?;
+        match self.inner.claim.save(points.encode()).await {
+            Ok(()) => {
+                *lock(&self.inner.points) = points;
+                Ok(())
+            }
+            Err(Unwritten::Over | Unwritten::Lost(_)) => Err(CheckpointError::Lost),
+            Err(Unwritten::Unconfirmed(_)) => Err(CheckpointError::Unavailable),
+        }
+    }
+
+    /// What an earlier run under this key recorded under this label, or this one.
+    #[must_use]
+    pub fn recovered(&self, label: &str) -> Option<Bytes> {
+        lock(&self.inner.points).get(label).cloned()
+    }
+
     /// Says what the answer means for the key, against what the rule's
     /// [`StorePolicy`](super::StorePolicy) would say; an [`Outcome`] in the response's
     /// extensions is heard before this.
     pub fn set_outcome(&self, outcome: Outcome) {
-        *self.lock() = Some(outcome);
+        *lock(&self.inner.outcome) = Some(outcome);
     }
 
     pub(super) fn outcome(&self) -> Option<Outcome> {
-        *self.lock()
+        *lock(&self.inner.outcome)
     }
 
     /// Whether the layer that has this core claimed it.
@@ -142,13 +206,6 @@ impl Execution {
 
     pub(super) fn claim(&self) -> &Arc<Claim> {
         &self.inner.claim
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Outcome>> {
-        self.inner
-            .outcome
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -160,4 +217,20 @@ impl fmt::Debug for Execution {
             .field("fence", &self.fence())
             .finish_non_exhaustive()
     }
+}
+
+impl fmt::Display for CheckpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lost => "could not record a recovery point: another run has the key",
+            Self::Unavailable => "could not record a recovery point: the backend did not answer",
+            Self::TooLarge => "could not record a recovery point: it is too large",
+        })
+    }
+}
+
+impl Error for CheckpointError {}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

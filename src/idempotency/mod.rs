@@ -17,6 +17,7 @@ mod outcome;
 mod problem;
 mod protocol;
 mod race;
+mod recovery_points;
 mod rooms;
 mod rule;
 mod service;
@@ -27,10 +28,10 @@ mod tracker;
 
 pub use self::{
     answer::{RequestBody, ResponseBody},
-    execution::Execution,
+    execution::{CheckpointError, Execution},
     future::ResponseFuture,
     handle::IdempotencyHandle,
-    intake::KeySyntax,
+    intake::{KeySyntax, canonical_json},
     layer::IdempotencyLayer,
     outcome::Outcome,
     rule::{IdempotencyRule, InProgress, KeyPresence, Outage, Recovery, StorePolicy, Unrecorded},

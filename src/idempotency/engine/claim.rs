@@ -38,6 +38,8 @@ pub(in crate::idempotency) struct Claim {
     epoch: Version,
     attempt: u32,
     lease: Duration,
+    /// What the attempt before left.
+    inherited: Bytes,
     progress: Mutex<Progress>,
     /// Until when nobody can have taken over.
     own_until: watch::Sender<Monotonic>,
@@ -53,6 +55,8 @@ struct Progress {
 /// Why something is not written.
 #[derive(Debug)]
 pub(in crate::idempotency) enum Unwritten {
+    /// It is settled: there is nothing left to renew.
+    Over,
     /// Somebody else has the key.
     Lost(Lost),
     /// The backend does not say whether it is written.
@@ -83,6 +87,7 @@ impl Claim {
             epoch: record.epoch(version),
             attempt: record.attempt,
             lease: record.lease,
+            inherited: record.payload.clone(),
             own_until: watch::Sender::new(deadline(sent, record.lease)),
             progress: Mutex::new(Progress { record, version }),
             is_over: AtomicBool::new(false),
@@ -129,10 +134,9 @@ impl Claim {
         self.is_over.load(Ordering::Acquire)
     }
 
-    /// What the attempt before left, or this one.
-    pub(in crate::idempotency) async fn payload(&self) -> (Bytes, Flags) {
-        let progress = self.progress.lock().await;
-        (progress.record.payload.clone(), progress.record.flags)
+    /// What the attempt before left.
+    pub(in crate::idempotency) fn inherited(&self) -> &Bytes {
+        &self.inherited
     }
 
     /// The record, if it has the answer.
@@ -228,8 +232,9 @@ impl Claim {
 
     async fn write(&self, intent: Intent, change: impl Fn(&mut Record)) -> Result<(), Unwritten> {
         let mut progress = self.progress.lock().await;
-        if self.is_over() && intent == Intent::Renew {
-            return Ok(());
+        // No write ever replaces an answer.
+        if intent == Intent::Renew && progress.record.state != State::InProgress {
+            return Err(Unwritten::Over);
         }
         let mut record = progress.record.clone();
         // The version moves on with this write, and the fence must not.

@@ -173,7 +173,7 @@ async fn renew_while_held(renewals: Weak<Renewals>, earlier: Arc<Notify>) {
 async fn renew(renewals: &Weak<Renewals>, id: u64, claim: &Claim) {
     let renewed = timeout(period(claim), claim.renew()).await;
     let error: &dyn fmt::Display = match &renewed {
-        Ok(Ok(())) => return,
+        Ok(Ok(()) | Err(Unwritten::Over)) => return,
         Ok(Err(Unwritten::Lost(_))) => &"somebody else has a key whose handler runs",
         Ok(Err(Unwritten::Unconfirmed(error))) => error,
         Err(_) => &"could not renew a claim in a third of its lease",

@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::{claim::Claim, error::ClaimError, withdrawal::Withdrawal};
+use super::{
+    claim::{Claim, Unwritten},
+    error::ClaimError,
+    withdrawal::Withdrawal,
+};
 use crate::{
     backend::{Entry, ErasedKeyValue, GetOptions, Precondition, Put, PutOptions, Result, Version},
     clock::{Monotonic, monotonic_now},
@@ -112,8 +116,8 @@ impl Store {
         let claim = Claim::new(self, key, record, version, monotonic_now());
         match claim.renew().await {
             Ok(()) => Ok(Some(Arc::new(claim))),
-            Err(super::Unwritten::Lost(_)) => Ok(None),
-            Err(super::Unwritten::Unconfirmed(error)) => Err(error),
+            Err(Unwritten::Over | Unwritten::Lost(_)) => Ok(None),
+            Err(Unwritten::Unconfirmed(error)) => Err(error),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is read of a request before it may run.
 
-pub(super) mod canonical_json;
+mod canonical_json;
 #[cfg(feature = "testing")]
 mod doorway;
 mod fingerprint;
@@ -9,7 +9,7 @@ mod structured;
 
 use bytes::{Buf as _, Bytes};
 
-pub use self::key_syntax::KeySyntax;
+pub use self::{canonical_json::canonical_json, key_syntax::KeySyntax};
 pub(super) use self::{fingerprint::Recipe, key_syntax::IdempotencyKey};
 
 /// Whether the body of a gRPC call has one message and nothing else (gRPC over HTTP/2,
