@@ -139,7 +139,7 @@ fn found_answer(record: Arc<Record>, fingerprint: &Fingerprint) -> Found {
 }
 
 /// Between two questions: 50 to 500 ms, longer each time, and never the same for two.
-async fn pause(attempt: u32) {
+pub(super) async fn pause(attempt: u32) {
     let longest = 100_u64 << attempt.min(3);
     let longest = longest.min(500);
     let chance = getrandom::u64().unwrap_or_default() % (longest / 2);

@@ -68,7 +68,7 @@ impl Run {
         key: &str,
     ) -> Option<Self> {
         let Some(running) = core.tracker.enter() else {
-            claim.withdraw();
+            claim.give_back();
             return None;
         };
         let max_execution = rule.shape().max_execution;
@@ -176,9 +176,8 @@ enum Settled {
 
 /// Writes, again and again, until nobody can be sure any more that the key is still ours.
 async fn settle(claim: &Claim, writing: &Writing) -> Settled {
-    let own_until = *claim.own_until().borrow();
     // Who took longer than that has a chance all the same.
-    let until = own_until.max(monotonic_now() + LEAST);
+    let until = claim.own_until().max(monotonic_now() + LEAST);
     try_until(claim, writing, until).await
 }
 

@@ -8,7 +8,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::time::timeout_at;
 
 use super::{
     engine::{Claim, Unwritten},
@@ -116,7 +115,7 @@ impl Execution {
     /// Whether another run may have begun, because this one could not say in time that it goes on.
     #[must_use]
     pub fn is_lease_lost(&self) -> bool {
-        *self.inner.claim.own_until().borrow() <= monotonic_now()
+        self.inner.claim.is_lost()
     }
 
     /// Ends when another run may have begun; a handler that is about to do something which cannot be
@@ -126,14 +125,7 @@ impl Execution {
     ///
     /// Dropping it changes nothing.
     pub async fn lease_lost(&self) {
-        let mut own_until = self.inner.claim.own_until();
-        loop {
-            let until = *own_until.borrow_and_update();
-            if until <= monotonic_now() {
-                return;
-            }
-            _ = timeout_at(until, own_until.changed()).await;
-        }
+        self.inner.claim.lost().await;
     }
 
     /// A key for a step of this work elsewhere: the same for every run of the same request under the

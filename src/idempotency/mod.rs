@@ -13,6 +13,7 @@ mod handler;
 mod intake;
 mod judge;
 mod layer;
+mod lease;
 mod outcome;
 mod problem;
 mod protocol;
@@ -20,6 +21,7 @@ mod race;
 mod recovery_points;
 mod rooms;
 mod rule;
+mod run;
 mod service;
 mod shared;
 mod steps;
@@ -33,7 +35,9 @@ pub use self::{
     handle::IdempotencyHandle,
     intake::{KeySyntax, canonical_json},
     layer::IdempotencyLayer,
+    lease::{Lease, LeaseError, Leases},
     outcome::Outcome,
     rule::{IdempotencyRule, InProgress, KeyPresence, Outage, Recovery, StorePolicy, Unrecorded},
+    run::{Done, Idempotent, RunError},
     service::Idempotency,
 };

@@ -10,7 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{Mutex, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, watch},
+    time::timeout_at,
+};
 
 use super::{
     store::{Store, deadline},
@@ -55,7 +59,7 @@ struct Progress {
 /// Why something is not written.
 #[derive(Debug)]
 pub(in crate::idempotency) enum Unwritten {
-    /// It is settled: there is nothing left to renew.
+    /// It is settled, or over with nothing left of it: there is nothing to renew.
     Over,
     /// Somebody else has the key.
     Lost(Lost),
@@ -115,17 +119,32 @@ impl Claim {
         self.lease
     }
 
-    /// Until when nobody can have taken over, as far as is known; told anew with each renewal.
-    pub(in crate::idempotency) fn own_until(&self) -> watch::Receiver<Monotonic> {
-        self.own_until.subscribe()
+    /// Until when nobody can have taken over, as far as is known.
+    pub(in crate::idempotency) fn own_until(&self) -> Monotonic {
+        *self.own_until.borrow()
+    }
+
+    /// Whether somebody may have taken over.
+    pub(in crate::idempotency) fn is_lost(&self) -> bool {
+        self.own_until() <= monotonic_now()
+    }
+
+    /// Ends when somebody may have taken over.
+    pub(in crate::idempotency) async fn lost(&self) {
+        let mut own_until = self.own_until.subscribe();
+        loop {
+            let until = *own_until.borrow_and_update();
+            if until <= monotonic_now() {
+                return;
+            }
+            // A renewal moves it.
+            _ = timeout_at(until, own_until.changed()).await;
+        }
     }
 
     /// Whether half of the lease is over.
     pub(in crate::idempotency) fn is_due(&self) -> bool {
-        let left = self
-            .own_until
-            .borrow()
-            .saturating_duration_since(monotonic_now());
+        let left = self.own_until().saturating_duration_since(monotonic_now());
         left < self.lease / 2
     }
 
@@ -218,6 +237,14 @@ impl Claim {
         Ok(())
     }
 
+    /// Releases it in the background; if that fails, it is over when its lease is.
+    pub(in crate::idempotency) fn give_back(self: &Arc<Self>) {
+        if let Ok(runtime) = Handle::try_current() {
+            let claim = Arc::clone(self);
+            runtime.spawn(async move { claim.release().await });
+        }
+    }
+
     /// Looks for this claim for a lease and takes it back; for one whose handler has not begun, and
     /// never will.
     pub(in crate::idempotency) fn withdraw(&self) {
@@ -262,6 +289,11 @@ impl Claim {
                 Next::Done(_) => {
                     self.is_over.store(true, Ordering::Release);
                     return Ok(());
+                }
+                // Others may have come and gone since, with larger fences.
+                Next::Over(Precondition::Absent) if intent == Intent::Renew && self.is_lost() => {
+                    self.is_over.store(true, Ordering::Release);
+                    return Err(Unwritten::Over);
                 }
                 Next::Over(next) => {
                     if let Precondition::Matches(version) = next {

@@ -1,0 +1,329 @@
+//! Work that runs once and is no request: jobs of a queue, webhooks, messages.
+
+use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{
+    Execution, IdempotencyRule, InProgress, Outage, Recovery, Unrecorded,
+    admission::Admission,
+    catch::Catch,
+    conduct::{Run, Told, Writing},
+    problem::Problem,
+    protocol::{Claimant, Fingerprint, Flags, Owner, Record},
+    rule::Shape,
+    shared::Core,
+    tally::Tally,
+};
+use crate::{
+    backend::KeyValue,
+    error::ConfigError,
+    key::{Digester, Key, KeyPart, KeyParts, Kind},
+    observe::in_current_span,
+};
+
+/// Runs work once for each key, whichever instance it is given to; cheap to clone.
+///
+/// A queue delivers a job at least once, and sometimes to two workers. With this, one of them does
+/// it, and the others get what it came to:
+///
+/// ```
+/// use tower_stash::{
+///     backend::MemoryBackend,
+///     idempotency::{Done, Idempotent, IdempotencyRule, Recovery},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let invoices = IdempotencyRule::new("invoices", Recovery::ReExecute)?;
+/// let invoices = Idempotent::new(MemoryBackend::new(), invoices)?;
+///
+/// for delivery in 1..=2 {
+///     let job = b"customer 7, March";
+///     let done = invoices
+///         .run("job-4711", job, async |run| {
+///             // Sends the invoice, with run.downstream_key("mail") and run.fence().
+///             Ok::<_, std::io::Error>("invoice 2026-031")
+///         })
+///         .await?;
+///     assert_eq!(done.is_replay(), delivery == 2);
+///     assert_eq!(done.into_result(), "invoice 2026-031");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The rule says what it says of requests, as far as there is something to say: recovery, lease,
+/// retention, the longest execution, waiting, and how large a result may be to be kept. Rules of
+/// different names have keys of their own.
+#[derive(Clone)]
+pub struct Idempotent {
+    core: Core,
+    rule: IdempotencyRule,
+}
+
+/// What work came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It was done now.
+    Ran(Bytes),
+    /// It had been done before.
+    Replayed(Bytes),
+}
+
+/// Why there is no result.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum RunError<E> {
+    /// Somebody is at work on it, and nobody may take over before this.
+    Busy(Duration),
+    /// The key was used for other work.
+    Mismatch,
+    /// It may have been done, and nobody knows what it came to.
+    OutcomeUnknown,
+    /// It was done before, and its result was too large to be kept.
+    NotKept,
+    /// The backend does not answer, what it holds cannot be read here, or no work may begin any more.
+    /// Nothing was done now.
+    Unavailable,
+    /// The work panicked.
+    Panicked,
+    /// The work failed; the next one with the key tries again, unless the rule says
+    /// [`Recovery::Never`].
+    Failed(E),
+}
+
+impl Idempotent {
+    /// Runs work by this rule, and keeps what it comes to in this backend.
+    ///
+    /// # Errors
+    ///
+    /// A rule with [`Outage::PassThrough`]: work that runs unprotected needs no key.
+    pub fn new(backend: impl KeyValue, rule: IdempotencyRule) -> Result<Self, ConfigError> {
+        if rule.shape().outage == Outage::PassThrough {
+            return Err(ConfigError::new(format!(
+                "rule {:?}: work cannot pass unprotected; write Outage::Reject, and run it without a key where RunError::Unavailable says so",
+                rule.name()
+            )));
+        }
+        Ok(Self {
+            core: Core::new(backend),
+            rule,
+        })
+    }
+
+    /// Derives the names of what is stored from this secret, which all instances must share; see
+    /// [`IdempotencyLayer::with_key_secret`](super::IdempotencyLayer::with_key_secret).
+    #[must_use]
+    pub fn with_key_secret(mut self, secret: impl AsRef<[u8]>) -> Self {
+        self.core.digester = Digester::with_secret(secret.as_ref());
+        self
+    }
+
+    /// Does this work, unless it was done under this key; `request` stands for what is to be done,
+    /// and must be the same whenever the key comes again.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the work goes on if it had begun, in a task of its own.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub async fn run<W, F, T, E>(
+        &self,
+        key: impl KeyPart,
+        request: impl AsRef<[u8]>,
+        work: W,
+    ) -> Result<Done, RunError<E>>
+    where
+        W: FnOnce(Execution) -> F + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Into<Bytes>,
+        E: Send + 'static,
+    {
+        let rule = self.rule.shape();
+        let (key, fingerprint) = self.names(key, request.as_ref());
+        let Ok(owner) = Owner::random() else {
+            return Err(self.refused(Problem::Unavailable));
+        };
+        let claimant = Claimant {
+            owner,
+            fingerprint,
+            terms: rule.terms.clone(),
+        };
+        let claim = match self.core.desk.admit(&key, &claimant, rule).await {
+            Admission::Run(claim) => claim,
+            Admission::Replay(record) => {
+                Tally::Replayed.record(&self.rule);
+                return replay(&record);
+            }
+            Admission::Reject(problem) => return Err(self.refused(problem)),
+            Admission::Bypass => return Err(self.refused(Problem::Unavailable)),
+        };
+        let Some(run) = Run::begin(&self.core, &self.rule, &claim, "") else {
+            return Err(self.refused(Problem::Unavailable));
+        };
+        let execution = run.execution.clone();
+        let work = Catch::new(async move { work(execution).await.map(Into::into) });
+        let (sender, told) = oneshot::channel();
+        tokio::spawn(in_current_span(run.conduct(work, judge, sender)));
+        match told.await {
+            Ok(Told::Own(result)) => result.map(Done::Ran),
+            Ok(Told::Unrecorded(result)) => self.unrecorded(result),
+            Ok(Told::Theirs(record)) => replay(&record),
+            Ok(Told::AtWork) => self.await_answer(&key, &fingerprint).await,
+            Ok(Told::Problem(problem)) => Err(problem.into()),
+            Err(_) => Err(RunError::OutcomeUnknown),
+        }
+    }
+
+    /// Lets no work begin any more, and waits for what runs; says how much had not ended in this
+    /// time. See [`IdempotencyHandle::drain`](super::IdempotencyHandle::drain).
+    pub async fn drain(&self, budget: Duration) -> usize {
+        self.core.tracker.drain(budget).await
+    }
+
+    /// Where work with this key is recorded, and what stands for it.
+    fn names(&self, key: impl KeyPart, request: &[u8]) -> (Key, Fingerprint) {
+        let parts = KeyParts::new().with(GROUP).with(self.rule.name()).with(key);
+        let fingerprint = self.core.digester.hash_with_tail(&parts, request);
+        let key = Key::new(Kind::EXECUTION, self.core.digester.digest(&parts));
+        (key, Fingerprint::from_bytes(*fingerprint.as_bytes()))
+    }
+
+    fn refused<E>(&self, problem: Problem) -> RunError<E> {
+        Tally::of_problem(&problem).record(&self.rule);
+        problem.into()
+    }
+
+    fn unrecorded<E>(&self, result: Result<Bytes, RunError<E>>) -> Result<Done, RunError<E>> {
+        match (result, self.rule.shape().recovery) {
+            (Ok(result), Recovery::Never(Unrecorded::Answer)) => Ok(Done::Ran(result)),
+            (Err(RunError::Failed(error)), _) => Err(RunError::Failed(error)),
+            _ => Err(RunError::OutcomeUnknown),
+        }
+    }
+
+    async fn await_answer<E>(
+        &self,
+        key: &Key,
+        fingerprint: &Fingerprint,
+    ) -> Result<Done, RunError<E>> {
+        if let InProgress::Wait(budget) = self.rule.shape().in_progress
+            && let Some(record) = self.core.desk.await_answer(key, fingerprint, budget).await
+        {
+            return replay(&record);
+        }
+        Err(Problem::in_progress().into())
+    }
+}
+
+impl fmt::Debug for Idempotent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idempotent")
+            .field("rule", &self.rule)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Done {
+    /// The result, whoever made it.
+    #[must_use]
+    pub fn into_result(self) -> Bytes {
+        match self {
+            Self::Ran(result) | Self::Replayed(result) => result,
+        }
+    }
+
+    /// Whether it had been done before.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        matches!(self, Self::Replayed(_))
+    }
+}
+
+/// What is to be recorded of work that ended, and what its caller is told.
+fn judge<E>(
+    ended: Option<Result<Bytes, E>>,
+    rule: &Shape,
+    _: &Execution,
+) -> (Writing, Result<Bytes, RunError<E>>) {
+    match ended {
+        Some(Ok(result)) if result.len() > rule.answer_limit => {
+            let flags = Flags {
+                is_not_replayable: true,
+                ..Flags::default()
+            };
+            (Writing::Complete(Bytes::new(), flags), Ok(result))
+        }
+        Some(Ok(result)) => (
+            Writing::Complete(result.clone(), Flags::default()),
+            Ok(result),
+        ),
+        Some(Err(error)) => (
+            Writing::of_nobody_knows_what(rule),
+            Err(RunError::Failed(error)),
+        ),
+        None => (Writing::of_nobody_knows_what(rule), Err(RunError::Panicked)),
+    }
+}
+
+fn replay<E>(record: &Arc<Record>) -> Result<Done, RunError<E>> {
+    if record.flags.is_unknown {
+        return Err(RunError::OutcomeUnknown);
+    }
+    if record.flags.is_not_replayable {
+        return Err(RunError::NotKept);
+    }
+    Ok(Done::Replayed(record.payload.clone()))
+}
+
+impl<E> From<Problem> for RunError<E> {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::KeyReused => Self::Mismatch,
+            Problem::InProgress { left } => Self::Busy(left),
+            Problem::OutcomeUnknown => Self::OutcomeUnknown,
+            Problem::HandlerPanicked => Self::Panicked,
+            _ => Self::Unavailable,
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for RunError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy(left) => write!(
+                f,
+                "could not begin: somebody is at work on it, for at least {} ms",
+                left.as_millis()
+            ),
+            Self::Mismatch => f.write_str("could not begin: the key was used for other work"),
+            Self::OutcomeUnknown => f.write_str("it is not known whether the work was done"),
+            Self::NotKept => {
+                f.write_str("the work was done before, and its result was too large to be kept")
+            }
+            Self::Unavailable => f.write_str("could not begin: nobody knows whether it was done"),
+            Self::Panicked => f.write_str("the work panicked"),
+            Self::Failed(error) => write!(f, "the work failed: {error}"),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for RunError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Keys of work, as against those of requests.
+const GROUP: &str = "run";
