@@ -48,6 +48,8 @@ pub(in crate::idempotency) struct Claim {
     /// Until when nobody can have taken over.
     own_until: watch::Sender<Monotonic>,
     is_over: AtomicBool,
+    /// Whether every write was answered: one that was not may arrive when the record is gone.
+    is_answered: AtomicBool,
 }
 
 /// What is known of the record.
@@ -75,13 +77,15 @@ pub(in crate::idempotency) struct Lost {
 }
 
 impl Claim {
-    /// The claim that this record is, written as this version by a call that was sent then.
+    /// The claim that this record is, written as this version by a call that was sent then;
+    /// `is_answered` says whether all calls before were answered.
     pub(super) fn new(
         store: &Store,
         key: &Key,
         record: Record,
         version: Version,
         sent: Monotonic,
+        is_answered: bool,
     ) -> Self {
         Self {
             store: store.clone(),
@@ -95,6 +99,7 @@ impl Claim {
             own_until: watch::Sender::new(deadline(sent, record.lease)),
             progress: Mutex::new(Progress { record, version }),
             is_over: AtomicBool::new(false),
+            is_answered: AtomicBool::new(is_answered),
         }
     }
 
@@ -206,10 +211,12 @@ impl Claim {
             .await
     }
 
-    /// Leaves the key as if it had never been used; if there were attempts before this one, as one
-    /// that failed, since they may have done something.
+    /// Leaves the key as if it had never been used.
+    ///
+    /// If there were attempts before this one, it is left as one that failed, since they may have
+    /// done something; also if a write was not answered, which might take the empty place.
     pub(in crate::idempotency) async fn release(&self) -> Result<(), Unwritten> {
-        if self.attempt > 1 {
+        if self.attempt > 1 || !self.is_answered.load(Ordering::Acquire) {
             return self.fail().await;
         }
         let mut progress = self.progress.lock().await;
@@ -273,7 +280,13 @@ impl Claim {
             let put = self
                 .store
                 .put(&self.key, record.encode(), record.ttl, precondition);
-            let current = match put.await.map_err(Unwritten::Unconfirmed)? {
+            // Until it is answered it is not, also when this is dropped meanwhile.
+            let were_answered = self.is_answered.swap(false, Ordering::AcqRel);
+            let put = put.await;
+            let is_answered = put.as_ref().is_ok_and(|put| put.is_answered);
+            self.is_answered
+                .store(were_answered && is_answered, Ordering::Release);
+            let current = match put.map_err(Unwritten::Unconfirmed)?.put {
                 Put::Stored(version) => {
                     self.confirm(&mut progress, record, version, sent);
                     return Ok(());

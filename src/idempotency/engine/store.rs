@@ -40,6 +40,14 @@ pub(in crate::idempotency) enum Found {
     Unknown,
 }
 
+/// What became of a write.
+#[derive(Debug)]
+pub(in crate::idempotency) struct Sent {
+    pub(in crate::idempotency) put: Put,
+    /// Whether each sending of it was answered: one that was not may arrive yet.
+    pub(in crate::idempotency) is_answered: bool,
+}
+
 impl Store {
     pub(in crate::idempotency) fn new(backend: Arc<dyn ErasedKeyValue>) -> Self {
         Self {
@@ -60,20 +68,32 @@ impl Store {
         me: &Claimant,
     ) -> Result<Found, ClaimError> {
         let withdrawal = Withdrawal::of(self, key, me);
-        let found = self.try_claim(key, me).await?;
-        withdrawal.cancel();
+        let mut is_answered = true;
+        let found = self.try_claim(key, me, &mut is_answered).await?;
+        // Whatever is found, what was not answered may arrive yet.
+        if is_answered || matches!(found, Found::Ours(_)) {
+            withdrawal.cancel();
+        }
         Ok(found)
     }
 
-    async fn try_claim(&self, key: &Key, me: &Claimant) -> Result<Found, ClaimError> {
+    /// Puts and decides until it is settled; says whether every put was answered.
+    async fn try_claim(
+        &self,
+        key: &Key,
+        me: &Claimant,
+        is_answered: &mut bool,
+    ) -> Result<Found, ClaimError> {
         let mut record = me.first();
         let mut precondition = Precondition::Absent;
         for _ in 0..MAX_ROUNDS {
             let sent = monotonic_now();
             let put = self.put(key, record.encode(), record.ttl, precondition);
-            let (entry, now) = match put.await? {
+            let put = put.await?;
+            *is_answered &= put.is_answered;
+            let (entry, now) = match put.put {
                 Put::Stored(version) => {
-                    let claim = Claim::new(self, key, record, version, sent);
+                    let claim = Claim::new(self, key, record, version, sent, *is_answered);
                     return Ok(Found::Ours(Arc::new(claim)));
                 }
                 Put::Conflict { current: None, .. } => {
@@ -113,7 +133,7 @@ impl Store {
         record: Record,
         version: Version,
     ) -> Result<Option<Arc<Claim>>> {
-        let claim = Claim::new(self, key, record, version, monotonic_now());
+        let claim = Claim::new(self, key, record, version, monotonic_now(), false);
         match claim.renew().await {
             Ok(()) => Ok(Some(Arc::new(claim))),
             Err(Unwritten::Over | Unwritten::Lost(_)) => Ok(None),
@@ -138,13 +158,23 @@ impl Store {
         value: Bytes,
         ttl: Duration,
         precondition: Precondition,
-    ) -> Result<Put> {
+    ) -> Result<Sent> {
         let options = PutOptions::new(ttl).with_precondition(precondition);
         let put = || Arc::clone(&self.backend).put(key.clone(), value.clone(), options);
-        match put().await {
+        let first = put().await;
+        match first {
             // Of the two errors the first one says more: that it may have been written.
-            Err(error) if error.may_have_applied() => put().await.map_err(|_| error),
-            answer => answer,
+            Err(error) if error.may_have_applied() => {
+                let put = put().await.map_err(|_| error)?;
+                Ok(Sent {
+                    put,
+                    is_answered: false,
+                })
+            }
+            answer => answer.map(|put| Sent {
+                put,
+                is_answered: true,
+            }),
         }
     }
 

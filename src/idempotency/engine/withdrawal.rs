@@ -93,9 +93,10 @@ impl Order {
             _ = self.store.delete(&self.key, entry.version).await;
             return;
         }
-        // Attempts before this one may have done something, which is not to be forgotten.
+        // Attempts before this one may have done something, which is not to be forgotten. It stays as
+        // it is, of nobody any more: the next one decides by it as if its owner had died.
         record.epoch = Some(record.epoch(entry.version));
-        record.state = State::Failed;
+        record.lease = Duration::ZERO;
         let precondition = Precondition::Matches(entry.version);
         let put = self
             .store

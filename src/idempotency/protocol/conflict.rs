@@ -55,8 +55,10 @@ pub(in crate::idempotency) fn on_conflict(
 ) -> OnConflict {
     let Some(found) = found else {
         return match intent {
-            Intent::Fail | Intent::Release => OnConflict::Done,
-            Intent::Start | Intent::Renew | Intent::Complete => OnConflict::Restore,
+            Intent::Release => OnConflict::Done,
+            // That it failed is written, too: it keeps the place from a claim or renewal of the
+            // owner's own that was not answered and arrives late.
+            _ => OnConflict::Restore,
         };
     };
     if found.owner != owner {
