@@ -1,5 +1,15 @@
 //! The promises of the idempotency layer, on the memory backend.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and says where"
+)]
 
 mod basics;
 mod fixture;
+mod keys;
+mod sameness;
+mod uploads;
