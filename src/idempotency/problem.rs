@@ -71,7 +71,9 @@ impl Problem {
             Self::KeyInvalid(detail) => rejection.with_member("detail", detail),
             Self::InProgress { left } => {
                 let wait = left.clamp(SHORTEST_WAIT, LONGEST_WAIT);
-                let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                // Rounded up, so that a client that waits so long has waited long enough.
+                let millis = wait.as_nanos().div_ceil(1_000_000);
+                let millis = u64::try_from(millis).unwrap_or(u64::MAX);
                 rejection
                     .with_retry_after(wait)
                     .with_member("retry_after_ms", millis)
