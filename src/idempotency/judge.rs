@@ -32,12 +32,16 @@ pub(super) fn judge<B, E>(
 ) -> (Writing, Answer<B, E>) {
     let (outcome, (kept, flags), response) = match ended {
         Ended::Whole(head, body, trailers) => (
-            outcome(&head, trailers.as_ref(), rule, execution),
+            said(&head, execution).unwrap_or_else(|| {
+                let trailers = trailers.as_ref();
+                Outcome::of(rule.store, head.status, &head.headers, trailers)
+            }),
             whole(&head, trailers.as_ref(), &body, rule),
             Response::from_parts(head, ResponseBody::buffered(body, trailers)),
         ),
         Ended::TooLarge(head, prefix, rest) => (
-            outcome(&head, None, rule, execution),
+            said(&head, execution)
+                .unwrap_or_else(|| Outcome::of_head(rule.store, head.status, &head.headers)),
             head_alone(&head),
             Response::from_parts(head, ResponseBody::resumed(prefix, rest)),
         ),
@@ -75,16 +79,10 @@ pub(super) fn unrecorded<B, E>(answer: Answer<B, E>, recovery: Recovery) -> Answ
     }
 }
 
-/// What the handler said, in the response or before, or else what the rule says.
-fn outcome(
-    head: &Parts,
-    trailers: Option<&HeaderMap>,
-    rule: &Shape,
-    execution: &Execution,
-) -> Outcome {
+/// What the handler said, in the response or before.
+fn said(head: &Parts, execution: &Execution) -> Option<Outcome> {
     let said = head.extensions.get().copied();
     said.or_else(|| execution.outcome())
-        .unwrap_or_else(|| Outcome::of(rule.store, head.status, &head.headers, trailers))
 }
 
 fn whole(head: &Parts, trailers: Option<&HeaderMap>, body: &Bytes, rule: &Shape) -> (Bytes, Flags) {

@@ -48,6 +48,15 @@ impl Outcome {
             Self::Retryable
         }
     }
+
+    /// What an answer says of its key whose end was not waited for.
+    pub(super) fn of_head(policy: StorePolicy, status: StatusCode, headers: &HeaderMap) -> Self {
+        // The status of a call comes behind its message, and one that failed has no message.
+        if grpc::is_grpc(headers) && grpc::status(headers).is_none() {
+            return Self::Final;
+        }
+        Self::of(policy, status, headers, None)
+    }
 }
 
 const RETRYABLE: [StatusCode; 6] = [
