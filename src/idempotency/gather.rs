@@ -39,7 +39,10 @@ impl Gathered {
         match frame.into_data() {
             Ok(chunk) => {
                 self.length = self.length.saturating_add(chunk.len());
-                self.chunks.push(chunk);
+                // The limit would not bound how many empty ones there are.
+                if !chunk.is_empty() {
+                    self.chunks.push(chunk);
+                }
             }
             Err(frame) => {
                 if let Ok(trailers) = frame.into_trailers() {
@@ -119,5 +122,20 @@ impl<Q: Body<Data = Bytes>> Future for Reading<Q> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_chunks_are_not_kept() {
+        let mut gathered = Gathered::up_to(3);
+        for chunk in ["", "a", "", "", "bc", ""] {
+            assert!(gathered.take(Frame::data(chunk.into())));
+        }
+        assert_eq!(gathered.chunks, ["a", "bc"]);
+        assert_eq!(gathered.into_whole().0, "abc");
     }
 }
