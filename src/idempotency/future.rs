@@ -160,7 +160,9 @@ where
                         Ok(Told::Own(answer)) => answer,
                         Ok(Told::Unrecorded(answer)) => unrecorded(answer, recovery),
                         Ok(Told::Problem(problem)) => Answer::Problem(problem),
-                        Ok(Told::Theirs(record)) => Answer::Response(asker.replay(&record)),
+                        Ok(Told::Theirs(record)) => asker
+                            .replay(&record)
+                            .map_or_else(Answer::Problem, Answer::Response),
                         Ok(Told::AtWork) => {
                             state.set(State::Awaiting {
                                 answer: asker.await_answer(),
@@ -178,11 +180,11 @@ where
                     });
                 }
                 StateProjection::Awaiting { answer, asker } => {
-                    let response = match ready!(answer.as_mut().poll(cx)) {
+                    let replayed = match ready!(answer.as_mut().poll(cx)) {
                         Some(record) => asker.replay(&record),
-                        None => asker.reject(Problem::in_progress()),
+                        None => Err(Problem::in_progress()),
                     };
-                    State::answering(response)
+                    State::answering(replayed.unwrap_or_else(|problem| asker.reject(problem)))
                 }
                 StateProjection::Bypassing { response } => {
                     let mut response = ready!(response.poll(cx))?;

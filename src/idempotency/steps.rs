@@ -153,8 +153,13 @@ impl<S, R> Claiming<S, R> {
             Admission::Replay(record) => {
                 let Pending { parts, .. } = &self.pending;
                 let excerpt = Excerpt::of(parts);
-                Tally::Replayed.record(&self.pending.rule);
-                Next::Answer(self.asker(excerpt).replay(&record))
+                let asker = self.asker(excerpt);
+                let replayed = asker.replay(&record);
+                let tally = replayed.as_ref().err();
+                tally
+                    .map_or(Tally::Replayed, Tally::of_problem)
+                    .record(&asker.rule);
+                Next::Answer(replayed.unwrap_or_else(|problem| asker.reject(problem)))
             }
             Admission::Reject(problem) => Next::Answer(self.pending.reject(problem)),
             Admission::Bypass => {
@@ -224,24 +229,21 @@ impl<S, R> Claiming<S, R> {
 
 impl<R> Asker<R> {
     /// The stored answer, or why it cannot be given.
-    pub(super) fn replay<B>(&self, record: &Record) -> Response<ResponseBody<B>>
-    where
-        R: Respond<B>,
-    {
+    pub(super) fn replay<B>(&self, record: &Record) -> Result<Response<ResponseBody<B>>, Problem> {
         if record.flags.is_unknown {
-            return self.reject(Problem::OutcomeUnknown);
+            return Err(Problem::OutcomeUnknown);
         }
         let Some(stored) = StoredAnswer::decode(record.payload.clone()) else {
-            return self.reject(Problem::RecordUnreadable);
+            return Err(Problem::RecordUnreadable);
         };
         if record.flags.is_not_replayable {
-            return self.reject(Problem::not_replayable(&stored));
+            return Err(Problem::not_replayable(&stored));
         }
         let (mut head, replay) = stored.into_response().into_parts();
         if let Some(rewrite) = &self.rule.shape().on_replay {
             rewrite(&mut head);
         }
-        Response::from_parts(head, replay.into_body())
+        Ok(Response::from_parts(head, replay.into_body()))
     }
 
     pub(super) fn reject<B>(&self, problem: Problem) -> Response<ResponseBody<B>>
