@@ -9,7 +9,12 @@
 )]
 
 mod basics;
+mod detached;
 mod fixture;
 mod keys;
+mod large;
+mod outcomes;
+mod replays;
 mod sameness;
 mod uploads;
+mod waiting;
