@@ -83,6 +83,8 @@ pub mod rate_limit;
 pub mod respond;
 #[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
 mod rule_name;
+#[cfg(any(feature = "private-cookies", feature = "signed-cookies"))]
+mod secret;
 #[cfg(feature = "session")]
 pub mod session;
 #[cfg(feature = "testing")]

@@ -4,7 +4,10 @@ use std::fmt;
 
 use blake3::{Hash, Hasher};
 
-use crate::error::ConfigError;
+use crate::{
+    error::ConfigError,
+    secret::{self, Root},
+};
 
 /// One to four keys, made from secrets: the first writes cookies, all of them read.
 ///
@@ -26,7 +29,7 @@ use crate::error::ConfigError;
 #[derive(Clone)]
 pub struct KeyRing {
     /// One or more.
-    roots: Vec<[u8; blake3::KEY_LEN]>,
+    roots: Vec<Root>,
 }
 
 impl KeyRing {
@@ -34,7 +37,7 @@ impl KeyRing {
     pub const MAX_KEYS: usize = 4;
 
     /// The shortest secret: 32 bytes.
-    pub const MIN_SECRET_LEN: usize = 32;
+    pub const MIN_SECRET_LEN: usize = secret::MIN_LEN;
 
     /// The ring of these secrets, the one that writes first.
     ///
@@ -75,21 +78,13 @@ impl KeyRing {
     }
 
     fn push(&mut self, secret: &[u8]) -> Result<(), ConfigError> {
-        if secret.len() < Self::MIN_SECRET_LEN {
-            return Err(ConfigError::new(format!(
-                "key ring: a secret of {} bytes; write {} random bytes or more, as \
-                 `openssl rand -base64 32` prints them",
-                secret.len(),
-                Self::MIN_SECRET_LEN
-            )));
-        }
+        let root = secret::root("key ring", CONTEXT, secret)?;
         if self.roots.len() == Self::MAX_KEYS {
             return Err(ConfigError::new(format!(
                 "key ring: more than {} secrets; leave out the oldest, whose cookies have run out",
                 Self::MAX_KEYS
             )));
         }
-        let root = blake3::derive_key(CONTEXT, secret);
         if self.roots.contains(&root) {
             return Err(ConfigError::new(
                 "key ring: a secret is there twice; write each once, the newest first",
