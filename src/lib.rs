@@ -43,6 +43,7 @@
 //! | `rate-limit` | [`rate_limit`], [`concurrency_limit`] |
 //! | `session` | [`session`], [`marks`] |
 //! | `signed-cookies`, `private-cookies` | session cookies that are signed, or encrypted |
+//! | `sealed-answers` | [`AnswerKeys`](idempotency::AnswerKeys): stored answers are encrypted |
 //! | `redis` | `RedisBackend`, with TLS through rustls |
 //! | `axum` | reads `ConnectInfo`, `MatchedPath` and `OriginalUri` where axum put them; `Session` as an extractor, `SessionError` as a response |
 //! | `tracing`, `metrics` | what [`observe`] describes |
@@ -83,7 +84,11 @@ pub mod rate_limit;
 pub mod respond;
 #[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
 mod rule_name;
-#[cfg(any(feature = "private-cookies", feature = "signed-cookies"))]
+#[cfg(any(
+    feature = "private-cookies",
+    feature = "sealed-answers",
+    feature = "signed-cookies"
+))]
 mod secret;
 #[cfg(feature = "session")]
 pub mod session;

@@ -187,12 +187,17 @@ mod recovery_points;
 mod rooms;
 mod rule;
 mod run;
+#[cfg(feature = "sealed-answers")]
+mod seal;
 mod service;
 mod shared;
 mod steps;
 mod tally;
 mod tracker;
 
+#[cfg(feature = "sealed-answers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sealed-answers")))]
+pub use self::seal::AnswerKeys;
 pub use self::{
     answer::{RequestBody, ResponseBody},
     execution::{CheckpointError, Execution},

@@ -65,7 +65,8 @@ impl Key {
         str::from_utf8(&self.text).unwrap_or_default()
     }
 
-    const LEN: usize = "kf:{}".len() + Digest::TEXT_LEN;
+    /// How long the text of each key is.
+    pub(crate) const LEN: usize = "kf:{}".len() + Digest::TEXT_LEN;
 }
 
 impl fmt::Debug for Key {
