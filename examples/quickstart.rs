@@ -1,4 +1,4 @@
-//! The smallest service with shared sessions and a shared rate limit.
+//! The smallest service with shared sessions, a shared rate limit, and payments that are made once.
 //!
 //! ```sh
 //! cargo run --example quickstart --features full
@@ -8,18 +8,20 @@
 use std::{env, error::Error, net::SocketAddr, time::Duration};
 
 use axum::{
-    Form, Json, RequestExt as _, Router,
+    Extension, Form, Json, RequestExt as _, Router,
     extract::{FromRequest, Request, State},
     http::{StatusCode, header::CONTENT_TYPE},
+    middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, signal};
+use tokio::{net::TcpListener, signal, time::sleep};
 use tower_stash::{
     backend::{AnyBackend, MemoryBackend, RedisBackend},
-    policy::{KeyExtractor as _, Routes, peer_ip},
+    idempotency::{Execution, IdempotencyLayer, IdempotencyRule},
+    policy::{KeyExtractor as _, Routes, extension, peer_ip},
     rate_limit::{Quota, RateLimitLayer, RateLimitRule},
     session::{Session, SessionError, SessionLayer, SessionRule, Sessions},
 };
@@ -50,8 +52,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let limited = Routes::new().get("/limited", per_client);
     let limits = RateLimitLayer::new(backend.clone(), limited)?;
 
-    let sessions =
-        SessionLayer::new(backend.clone(), SessionRule::new("web")?)?.with_users(backend)?;
+    let sessions = SessionLayer::new(backend.clone(), SessionRule::new("web")?)?
+        .with_users(backend.clone())?;
+
+    // Whose key it is: that of the user whom `only_users` has found.
+    let scope = extension::<User>().or_reject();
+    let once = IdempotencyLayer::new(backend, scope, IdempotencyRule::payments("payments")?)?;
+    let running = once.handle();
+
     let state = App {
         sessions: sessions.handle(),
         redis: redis.clone(),
@@ -61,6 +69,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/limited", get(async || "You are within your limit.\n"))
         .route("/login", post(log_in))
         .route("/me", get(me))
+        // The layer that is added last is the outermost: it guards repeated answers, too.
+        .route(
+            "/payments",
+            post(pay).layer(once).layer(from_fn(only_users)),
+        )
         .route("/logout", post(log_out))
         .route("/logout-everywhere", post(log_out_everywhere))
         .route("/health", get(health))
@@ -76,6 +89,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_graceful_shutdown(ctrl_c())
         .await?;
 
+    running.drain(Duration::from_secs(10)).await; // payments whose clients did not wait
     if let Some(redis) = redis {
         redis.close().await;
     }
@@ -116,6 +130,37 @@ async fn log_out_everywhere(
     let ended = app.sessions.destroy_all(user).await?;
     session.destroy().await?; // which takes the cookie as well
     Ok(Json(json!({ "ended": ended })).into_response())
+}
+
+/// The name of who is logged in, for layers and handlers further inside.
+type User = String;
+
+async fn only_users(
+    session: Session,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, SessionError> {
+    let Some(user) = session.user().await? else {
+        return Ok(StatusCode::UNAUTHORIZED.into_response());
+    };
+    request.extensions_mut().insert::<User>(user);
+    Ok(next.run(request).await)
+}
+
+/// Runs once for each `Idempotency-Key`, as the number of the receipt shows.
+async fn pay(
+    Extension(run): Extension<Execution>,
+    Extension(user): Extension<User>,
+    Form(payment): Form<Payment>,
+) -> (StatusCode, Json<Value>) {
+    sleep(Duration::from_secs(1)).await; // as if a bank were asked
+    let receipt = json!({ "receipt": run.fence(), "user": user, "amount": payment.amount });
+    (StatusCode::CREATED, Json(receipt))
+}
+
+#[derive(Deserialize)]
+struct Payment {
+    amount: u32,
 }
 
 /// Who wants to log in, in JSON or from a form.
@@ -174,7 +219,7 @@ async fn ctrl_c() {
 
 fn tell_what_to_try(address: SocketAddr, on_redis: bool) {
     let backend = if on_redis {
-        "Redis: start another one with the same REDIS_URL and another PORT, and they share sessions and limits"
+        "Redis: start another one with the same REDIS_URL and another PORT, and they share sessions, limits and payments"
     } else {
         "memory"
     };
@@ -184,7 +229,16 @@ fn tell_what_to_try(address: SocketAddr, on_redis: bool) {
         "  for i in 1 2 3 4 5 6; do curl -s -o /dev/null -w '%{{http_code}}\\n' http://{address}/limited; done\n"
     );
     println!("  curl -i -b jar -c jar -d user=ada http://{address}/login");
-    println!("  curl -i -b jar -c jar http://{address}/me                           # ada");
+    println!("  curl -i -b jar -c jar http://{address}/me                           # ada\n");
+    println!(
+        "  curl -i -b jar -H 'idempotency-key: order-1' -d amount=5 http://{address}/payments    # 201; again: the same receipt"
+    );
+    println!(
+        "  curl -i -b jar -H 'idempotency-key: order-1' -d amount=6 http://{address}/payments    # 422"
+    );
+    println!(
+        "  for i in 1 2; do curl -s -b jar -H 'idempotency-key: order-2' -d amount=5 http://{address}/payments & done; wait    # 409 while it is made\n"
+    );
     println!(
         "  curl -i -b jar -c jar -X POST http://{address}/logout-everywhere    # on all devices"
     );

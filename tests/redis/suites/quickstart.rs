@@ -26,6 +26,7 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Standalone::two_processes_on_one_redis_share_one_limit
         Standalone::two_processes_on_one_redis_share_sessions
         Standalone::a_logout_everywhere_at_one_process_ends_the_sessions_of_the_other
+        Standalone::a_payment_is_made_once_whichever_process_is_asked
         Standalone::a_login_says_who_in_json_or_in_a_form
         Standalone::a_grpc_client_logs_in_and_out
         Standalone::health_tells_an_outage_and_its_end
@@ -107,6 +108,18 @@ impl Browser {
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.body(), r#"{"user":"ada"}"#);
         Ok(())
+    }
+
+    async fn pay(
+        &mut self,
+        at: &Quickstart,
+        key: &str,
+        amount: &'static str,
+    ) -> Result<Response<Bytes>> {
+        let form = Request::post("/payments")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("idempotency-key", key);
+        self.send(at, form, amount).await
     }
 
     async fn send(
@@ -233,6 +246,37 @@ async fn a_logout_everywhere_at_one_process_ends_the_sessions_of_the_other(
 
     phone.log_in(&one).await?;
     assert_eq!(phone.get(&other, "/me").await?.status(), StatusCode::OK);
+    Ok(())
+}
+
+async fn a_payment_is_made_once_whichever_process_is_asked(_: &Servers) -> Result<()> {
+    let redis = Server::start().await?;
+    let one = Quickstart::start(Some(&redis))?;
+    let other = Quickstart::start(Some(&redis))?;
+    let mut browser = Browser::default();
+    let stranger = browser.pay(&one, "order-1", "amount=5").await?;
+    assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
+
+    browser.log_in(&one).await?;
+    let first = browser.pay(&one, "order-1", "amount=5").await?;
+    assert_eq!(first.status(), StatusCode::CREATED);
+    assert_eq!(first.headers().get("idempotent-replayed"), None);
+    let again = browser.pay(&other, "order-1", "amount=5").await?;
+    assert_eq!(again.status(), StatusCode::CREATED);
+    assert_eq!(again.headers()["idempotent-replayed"], "true");
+    assert_eq!(again.body(), first.body());
+
+    let changed = browser.pay(&other, "order-1", "amount=6").await?;
+    assert_eq!(changed.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let next = browser.pay(&other, "order-2", "amount=5").await?;
+    assert_eq!(next.status(), StatusCode::CREATED);
+    assert_ne!(next.body(), first.body(), "another payment");
+    let stranger = Browser::default().pay(&one, "order-1", "amount=5").await?;
+    assert_eq!(
+        stranger.status(),
+        StatusCode::UNAUTHORIZED,
+        "nobody sees the answer of another"
+    );
     Ok(())
 }
 
