@@ -28,6 +28,7 @@
 use std::{
     env,
     error::Error,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -63,7 +64,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some(url) => AnyBackend::new(RedisBackend::connect(url).await?),
         None => AnyBackend::new(MemoryBackend::new()),
     };
-    let file = argument("--file").unwrap_or_else(|| "payments.sqlite".into());
+    let file = argument("--file").map_or_else(in_temp_dir, PathBuf::from);
     let database = Database::open(&file)?;
 
     // Whose keys they are: those of the account that `authenticate` has found.
@@ -87,6 +88,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let (address, process) = (listener.local_addr()?, std::process::id());
     println!("Listening on http://{address}; to kill it: kill -9 {process}");
+    println!("The ledger is {}", file.display());
     axum::serve(listener, app)
         .with_graceful_shutdown(ctrl_c())
         .await?;
@@ -296,7 +298,7 @@ const SLOW: Duration = Duration::from_millis(1_500);
 struct Database(Arc<Mutex<Connection>>);
 
 impl Database {
-    fn open(file: &str) -> rusqlite::Result<Self> {
+    fn open(file: &Path) -> rusqlite::Result<Self> {
         let connection = Connection::open(file)?;
         connection.execute_batch(
             "CREATE TABLE IF NOT EXISTS ledger (
@@ -328,6 +330,10 @@ impl Database {
 fn argument(name: &str) -> Option<String> {
     let mut arguments = env::args().skip_while(|argument| argument != name);
     arguments.nth(1)
+}
+
+fn in_temp_dir() -> PathBuf {
+    env::temp_dir().join("payments.sqlite")
 }
 
 async fn ctrl_c() {
