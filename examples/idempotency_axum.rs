@@ -122,7 +122,7 @@ struct Receipt {
 
 async fn pay(
     State(app): State<App>,
-    Extension(run): Extension<Execution>,
+    run: Execution,
     Extension(account): Extension<Account>,
     Json(Payment { amount }): Json<Payment>,
 ) -> Result<(StatusCode, Json<Receipt>), Failure> {

@@ -69,6 +69,8 @@ pub mod concurrency_limit;
 mod error;
 #[cfg(any(feature = "idempotency", feature = "session"))]
 mod excerpt;
+#[cfg(all(feature = "axum", any(feature = "idempotency", feature = "session")))]
+mod extraction;
 #[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
 mod grpc;
 #[cfg(feature = "idempotency")]

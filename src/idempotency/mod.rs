@@ -6,7 +6,7 @@
 //! of the backend that are lost, and deployments.
 //!
 //! ```
-//! use axum::{Extension, Json, Router, routing::post};
+//! use axum::{Json, Router, routing::post};
 //! use tower_stash::{
 //!     backend::MemoryBackend,
 //!     idempotency::{Execution, IdempotencyLayer, IdempotencyRule, Recovery},
@@ -19,7 +19,7 @@
 //! #     fn append_to(&self, key: &mut tower_stash::key::KeyParts) { key.push(self.0) }
 //! # }
 //!
-//! async fn pay(Extension(run): Extension<Execution>) -> Json<u64> {
+//! async fn pay(run: Execution) -> Json<u64> {
 //!     // The payment provider has idempotency keys of its own: one for each key of ours.
 //!     let _ = run.downstream_key("charge");
 //!     Json(4711)
@@ -171,6 +171,8 @@ mod catch;
 mod conduct;
 mod engine;
 mod execution;
+#[cfg(feature = "axum")]
+mod extract;
 mod future;
 mod gather;
 mod handle;
@@ -195,6 +197,8 @@ mod steps;
 mod tally;
 mod tracker;
 
+#[cfg(feature = "axum")]
+pub use self::extract::MissingExecution;
 #[cfg(feature = "sealed-answers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sealed-answers")))]
 pub use self::seal::AnswerKeys;

@@ -3,14 +3,13 @@
 use std::{convert::Infallible, error::Error, fmt, marker::PhantomData, ops::Deref};
 
 use axum::{
-    body::Body,
     extract::{FromRequestParts, OptionalFromRequestParts},
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header, request::Parts};
-use serde_json::json;
 
 use super::{Main, Session, SessionError};
+use crate::extraction::problem;
 
 impl<M: 'static, T: Sync> FromRequestParts<T> for Session<M> {
     type Rejection = MissingSession;
@@ -126,20 +125,4 @@ impl IntoResponse for SessionError {
         }
         response
     }
-}
-
-fn problem(status: StatusCode, detail: &str) -> Response {
-    let problem = json!({
-        "type": "about:blank",
-        "title": status.canonical_reason(),
-        "status": status.as_u16(),
-        "detail": detail,
-    });
-    let content_type = HeaderValue::from_static("application/problem+json");
-    let mut response = Response::new(Body::from(problem.to_string()));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, content_type);
-    response
 }

@@ -5,11 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::{
-    claim::{Claim, Unwritten},
-    error::ClaimError,
-    withdrawal::Withdrawal,
-};
+use super::{claim::Claim, error::ClaimError, withdrawal::Withdrawal};
 use crate::{
     backend::{Entry, ErasedKeyValue, GetOptions, Precondition, Put, PutOptions, Result, Version},
     clock::{Monotonic, monotonic_now},
@@ -112,10 +108,15 @@ impl Store {
                 OnClaim::Replay => return Ok(Found::Answer(Arc::new(found))),
                 OnClaim::Busy { left } => return Ok(Found::Busy { left }),
                 OnClaim::Unknown => return Ok(Found::Unknown),
-                OnClaim::Ours => match self.recover(key, found, entry.version).await? {
-                    Some(claim) => return Ok(Found::Ours(claim)),
-                    None => break,
-                },
+                // How old it is nobody knows, so it is written again before it counts, and its
+                // fence is that of this write: others may have come and gone with larger ones.
+                OnClaim::Ours => {
+                    record = Record {
+                        epoch: None,
+                        ..found
+                    };
+                    precondition = Precondition::Matches(entry.version);
+                }
                 OnClaim::TakeOver => {
                     record = me.successor(&found);
                     precondition = Precondition::Matches(entry.version);
@@ -123,22 +124,6 @@ impl Store {
             }
         }
         Ok(Found::Busy { left: CROWDED })
-    }
-
-    /// A claim of ours whose answer was lost: how old it is nobody knows, so it is renewed before it
-    /// counts. `None` if somebody else has the key by then.
-    async fn recover(
-        &self,
-        key: &Key,
-        record: Record,
-        version: Version,
-    ) -> Result<Option<Arc<Claim>>> {
-        let claim = Claim::new(self, key, record, version, monotonic_now(), false);
-        match claim.renew().await {
-            Ok(()) => Ok(Some(Arc::new(claim))),
-            Err(Unwritten::Over | Unwritten::Lost(_)) => Ok(None),
-            Err(Unwritten::Unconfirmed(error)) => Err(error),
-        }
     }
 
     /// Reads the record, if there is one that can be read.

@@ -78,6 +78,9 @@ impl Claimant {
         Record {
             flags: Flags {
                 is_sealed: found.flags.is_sealed,
+                // What failed has said how it ended.
+                is_unaccounted: found.flags.is_unaccounted
+                    || found.state == State::InProgress && found.flags.is_started,
                 ..first.flags
             },
             attempt: found.attempt.saturating_add(1),
@@ -101,6 +104,8 @@ pub(in crate::idempotency) fn on_claim(
     }
     match found.state {
         State::Completed => OnClaim::Replay,
+        // An attempt before the one that failed may have been by a rule that let it run again.
+        State::Failed if found.flags.is_unaccounted && me.terms.never_again => OnClaim::Unknown,
         State::Failed => OnClaim::TakeOver,
         State::InProgress if found.owner == me.owner => OnClaim::Ours,
         State::InProgress => {

@@ -61,6 +61,8 @@ pub(in crate::idempotency) struct Flags {
     pub(in crate::idempotency) is_sealed: bool,
     /// It ended and nobody knows how; the payload is empty.
     pub(in crate::idempotency) is_unknown: bool,
+    /// An attempt before may have begun, and never said how it ended.
+    pub(in crate::idempotency) is_unaccounted: bool,
 }
 
 /// Who claimed a key: a random number for each request, by which it knows its own writes.
@@ -178,6 +180,7 @@ impl Flags {
             self.is_not_replayable,
             self.is_sealed,
             self.is_unknown,
+            self.is_unaccounted,
         ]
         .into_iter()
         .rev()
@@ -192,6 +195,7 @@ impl Flags {
             is_not_replayable: bits & 4 != 0,
             is_sealed: bits & 8 != 0,
             is_unknown: bits & 16 != 0,
+            is_unaccounted: bits & 32 != 0,
         }
     }
 }
