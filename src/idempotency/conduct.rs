@@ -19,6 +19,7 @@ use super::{
     tracker::Running,
 };
 use crate::{
+    backend::BackendError,
     clock::{Monotonic, monotonic_now},
     observe::WarnSite,
 };
@@ -149,8 +150,15 @@ async fn prepare(claim: &Claim, rule: &Shape) -> Result<(), Unwritten> {
     if matches!(rule.recovery, Recovery::Never(_)) {
         return claim.start().await;
     }
+    // What is confirmed late, be it a renewal, protects no longer than what is not.
+    for _ in 0..MAX_RENEWALS {
+        if !claim.is_due() {
+            return Ok(());
+        }
+        claim.renew().await?;
+    }
     if claim.is_due() {
-        return claim.renew().await;
+        return Err(Unwritten::Unconfirmed(BackendError::contended()));
     }
     Ok(())
 }
@@ -232,6 +240,9 @@ impl Writing {
 
 /// Where what became of a request is not recorded.
 static UNRECORDED: WarnSite = WarnSite::new("idempotency: record");
+
+/// A backend that answers so late so often does not answer.
+const MAX_RENEWALS: u32 = 3;
 
 /// The least time in which an answer is tried to be recorded.
 const LEAST: Duration = Duration::from_millis(500);

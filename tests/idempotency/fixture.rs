@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -157,20 +157,30 @@ pub(crate) fn leave_orphan(
     rule: IdempotencyRule,
     request: Request<Body>,
 ) {
-    let instance = || {
+    in_a_process_that_dies(async {
+        let bed = Bed::new(backend.clone(), rule, |_| std::future::pending());
+        drop(bed.sending(request).await);
+        assert_eq!(bed.runs(), 1);
+    });
+}
+
+/// Runs this, and then nothing more of what it has begun. Time is paused, and begins where the
+/// test's is.
+pub(crate) fn in_a_process_that_dies(life: impl Future<Output = ()> + Send) {
+    let now = now();
+    let process = || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
             .unwrap();
         runtime.block_on(async {
-            let bed = Bed::new(backend.clone(), rule, |_| std::future::pending());
-            drop(bed.sending(request).await);
-            assert_eq!(bed.runs(), 1);
+            tokio::time::sleep_until(now).await;
+            life.await;
         });
     };
     // A runtime cannot be dropped inside another one.
-    std::thread::scope(|scope| scope.spawn(instance).join().unwrap());
+    std::thread::scope(|scope| scope.spawn(process).join().unwrap());
 }
 
 /// A response that was read to its end.
@@ -258,13 +268,17 @@ impl Gate {
 struct TestTime;
 
 impl Clock for TestTime {
-    #[expect(clippy::disallowed_methods, reason = "the one place where it is read")]
     fn now(&self) -> Timestamp {
-        static BEGAN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-        let now = Instant::now().into_std();
-        let began = *BEGAN.get_or_init(|| now - Duration::from_secs(3_600));
-        Timestamp::from_millis(BEGINNING_OF_2026) + now.saturating_duration_since(began)
+        static BEGAN: OnceLock<Instant> = OnceLock::new();
+        let began = *BEGAN.get_or_init(now);
+        let hour = Duration::from_secs(3_600);
+        Timestamp::from_millis(BEGINNING_OF_2026) + ((now() + hour) - began)
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where it is read")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// In milliseconds since the Unix epoch.

@@ -9,11 +9,14 @@
 )]
 
 mod basics;
+mod crashes;
 mod detached;
 mod fixture;
 mod keys;
 mod large;
+mod lost_replies;
 mod outcomes;
+mod renewals;
 mod replays;
 mod sameness;
 mod uploads;
