@@ -23,7 +23,8 @@
 //! curl localhost:3000/ledger      # the provider was asked twice and charged once
 //! ```
 //!
-//! Ctrl-C ends the program when the payments that run have ended.
+//! Killed after two seconds instead, it has noted the charge down in Redis, and the second attempt
+//! does not ask the provider any more. Ctrl-C ends the program when the payments that run have ended.
 
 use std::{
     env,
@@ -35,6 +36,7 @@ use std::{
 
 use axum::{
     Extension, Json, Router,
+    body::Bytes,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode},
     middleware::{self, Next},
@@ -129,12 +131,20 @@ async fn pay(
     let attempt = run.attempt();
     println!("{account} pays {amount}, attempt {attempt}");
 
-    // The same in every attempt, so the provider charges once.
-    let key = run.downstream_key("charge");
-    let charge = app.provider.charge(&key, amount).await?;
-    println!("charge {charge} is made");
+    let charge = match run.recovered("charged").and_then(number) {
+        Some(charge) => charge,
+        None => {
+            // The same in every attempt, so the provider charges once.
+            let key = run.downstream_key("charge");
+            let charge = app.provider.charge(&key, amount).await?;
+            // For the next attempt, if this one does not come to its end. It could ask again.
+            let noted = run.checkpoint("charged", charge.to_string()).await;
+            println!("charge {charge} is made, noted down: {}", noted.is_ok());
+            charge
+        }
+    };
 
-    sleep(SLOW).await;
+    sleep(SLOW).await; // as if much were to be done
     // An attempt that was taken for dead, and is not, changes nothing after this one.
     let id = run.downstream_key("payment");
     app.ledger
@@ -155,6 +165,10 @@ async fn ledger(State(app): State<App>) -> Result<Json<Value>, Failure> {
     let paid = app.ledger.lines().await?;
     let charged = app.provider.lines().await?;
     Ok(Json(json!({ "paid": paid, "charged": charged })))
+}
+
+fn number(text: Bytes) -> Option<i64> {
+    str::from_utf8(&text).ok()?.parse().ok()
 }
 
 /// Why there is no receipt.
