@@ -36,7 +36,6 @@ use std::{
 
 use axum::{
     Extension, Json, Router,
-    body::Bytes,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode},
     middleware::{self, Next},
@@ -131,17 +130,17 @@ async fn pay(
     let attempt = run.attempt();
     println!("{account} pays {amount}, attempt {attempt}");
 
-    let charge = match run.recovered("charged").and_then(number) {
-        Some(charge) => charge,
-        None => {
-            // The same in every attempt, so the provider charges once.
-            let key = run.downstream_key("charge");
-            let charge = app.provider.charge(&key, amount).await?;
-            // For the next attempt, if this one does not come to its end. It could ask again.
-            let noted = run.checkpoint("charged", charge.to_string()).await;
-            println!("charge {charge} is made, noted down: {}", noted.is_ok());
-            charge
-        }
+    let noted = run.recovered("charged");
+    let charge = if let Some(charge) = noted.as_deref().and_then(number) {
+        charge
+    } else {
+        // The same in every attempt, so the provider charges once.
+        let key = run.downstream_key("charge");
+        let charge = app.provider.charge(&key, amount).await?;
+        // For the next attempt, if this one does not come to its end. It could ask again.
+        let noted = run.checkpoint("charged", charge.to_string()).await;
+        println!("charge {charge} is made, noted down: {}", noted.is_ok());
+        charge
     };
 
     sleep(SLOW).await; // as if much were to be done
@@ -167,8 +166,8 @@ async fn ledger(State(app): State<App>) -> Result<Json<Value>, Failure> {
     Ok(Json(json!({ "paid": paid, "charged": charged })))
 }
 
-fn number(text: Bytes) -> Option<i64> {
-    str::from_utf8(&text).ok()?.parse().ok()
+fn number(text: &[u8]) -> Option<i64> {
+    str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// Why there is no receipt.

@@ -14,7 +14,7 @@ use std::{
     error::Error,
     net::SocketAddr,
     task::{Context, Poll},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use futures_util::{future::BoxFuture, join};
@@ -112,9 +112,9 @@ impl Payments {
 async fn use_it(address: SocketAddr) -> Result<(), Box<dyn Error>> {
     let endpoint = Endpoint::try_from(format!("http://{address}"))?;
     let channel = endpoint.connect().await?;
-    // Redis still knows the keys of the last time.
-    let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-    let key = |order: &str| format!("{order}-{}", start.as_millis());
+    // New ones each time: Redis still knows those of the last.
+    let nonce = getrandom::u64()?;
+    let key = |order: &str| format!("{order}-{nonce:x}");
     let pay = async |key: &str, amount: u32| {
         let answer = call(channel.clone(), key, amount).await;
         let order = key.split('-').next().unwrap_or_default();
