@@ -21,3 +21,7 @@ mod replays;
 mod sameness;
 mod uploads;
 mod waiting;
+mod schedule_runs;
+mod schedules;
+#[path = "../support/stress.rs"]
+mod stress;

@@ -1,0 +1,136 @@
+//! Schedules in memory, in virtual time.
+
+use std::time::Duration;
+
+use tower_stash::{
+    backend::MemoryBackend,
+    idempotency::{InProgress, Recovery, StorePolicy, Unrecorded},
+};
+
+use crate::{
+    schedules::{
+        oracle::Sights,
+        schedule::{Ends, Event, Pace, RuleShape, Schedule, Sending, Tampering},
+        shrink::shrink,
+        stage,
+        time::{Virtual, paused},
+    },
+    stress::stressed,
+};
+
+#[test]
+fn every_schedule_keeps_every_promise() {
+    let seeds = match REPLAYED {
+        Some(seed) => seed..seed + 1,
+        None => 0..u64::from(stressed(SCHEDULES)),
+    };
+    let mut sights = Sights::new();
+    for seed in seeds {
+        let schedule = Schedule::with_seed(seed, PACE);
+        match run(&schedule) {
+            Ok(seen) => {
+                for (sight, count) in seen {
+                    *sights.entry(sight).or_default() += count;
+                }
+            }
+            Err(reason) => {
+                let (schedule, reason) = shrink(schedule, reason, run);
+                panic!("seed {seed}: {reason}\n{schedule:#?}");
+            }
+        }
+    }
+    if REPLAYED.is_none() {
+        let rare = SIGHTS
+            .iter()
+            .find(|sight| sights.get(**sight).is_none_or(|count| *count < 10));
+        assert_eq!(rare, None, "the schedules show too little: {sights:#?}");
+    }
+}
+
+#[test]
+fn answering_what_is_not_recorded_beside_running_again_gives_two_answers() {
+    let mut schedule = forbidden_pair();
+    run(&schedule).unwrap();
+    schedule.tampering = Tampering::ForgetsNever;
+    let reason = run(&schedule).unwrap_err();
+    assert!(reason.contains("S7: r1 runs after r0"), "{reason}");
+    assert!(reason.contains("S3: r1 gets another answer"), "{reason}");
+}
+
+/// One instance answers what it cannot record; then the other one is asked, which runs again what it
+/// may. Only the record says that it must not.
+fn forbidden_pair() -> Schedule {
+    let rule = |recovery| RuleShape {
+        recovery,
+        store: StorePolicy::Settled,
+        in_progress: InProgress::Reject,
+        lease: PACE.lease,
+        max_execution: PACE.lease * 3,
+        retention: PACE.lease * 6,
+    };
+    let sending = |instance, at| Sending {
+        at,
+        instance,
+        body: "apple",
+        takes: PACE.lease / 10,
+        ends: Ends::Status(201),
+        hangs_up: None,
+        puts: Vec::new(),
+    };
+    Schedule {
+        pace: PACE,
+        rules: vec![
+            rule(Recovery::Never(Unrecorded::Answer)),
+            rule(Recovery::ReExecute),
+        ],
+        requests: vec![sending(0, Duration::ZERO), sending(1, PACE.lease * 3)],
+        other_calls: vec![Vec::new(); 2],
+        // It begins while the handler is at work. The instance that could record the answer at last is
+        // gone when the outage is over.
+        events: vec![
+            (PACE.lease / 20, Event::Outage(PACE.lease * 2)),
+            (PACE.lease * 19 / 10, Event::Crash(0)),
+        ],
+        doom: None,
+        tampering: Tampering::None,
+    }
+}
+
+fn run(schedule: &Schedule) -> Result<Sights, String> {
+    paused().block_on(async {
+        let clock = Virtual::new();
+        let backend = MemoryBackend::new().with_clock(clock.clone());
+        let set_back = move |by| clock.step_back(by);
+        stage::run(backend, schedule.clone(), "a".into(), set_back).await
+    })
+}
+
+/// A seed that failed, to be looked at; `None` for all.
+const REPLAYED: Option<u64> = None;
+
+/// In an ordinary run.
+const SCHEDULES: u32 = 3_000;
+
+const PACE: Pace = Pace {
+    lease: Duration::from_secs(1),
+    patience: Duration::from_millis(250),
+};
+
+/// What an ordinary run has to show, often enough to mean something.
+const SIGHTS: [&str; 15] = [
+    "an answer",
+    "a replay",
+    "an unrecorded answer",
+    "an error",
+    "in-progress",
+    "key-reused",
+    "not-replayable",
+    "outcome-unknown",
+    "handler-panicked",
+    "unavailable",
+    "a first attempt",
+    "a second attempt",
+    "a later attempt",
+    "a new life",
+    "a handler that ends late",
+];
