@@ -187,8 +187,10 @@ impl<B: KeyValue> Network<B> {
     async fn delete(&self, key: Key, condition: Precondition) -> Result<bool> {
         let found = self.backend.get(&key, GetOptions::new()).await?;
         let is_gone = self.backend.delete(&key, condition).await?;
-        if let Some(found) = found {
-            self.removed(is_gone, found.version, false);
+        match (condition, found) {
+            (Precondition::Matches(version), _) => self.removed(is_gone, version, false),
+            (_, Some(found)) => self.removed(is_gone, found.version, false),
+            _ => {}
         }
         Ok(is_gone)
     }

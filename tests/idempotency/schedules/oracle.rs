@@ -1,6 +1,9 @@
 //! What was seen of a schedule, against what is promised: a function for each promise.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tower_stash::backend::Precondition;
 
@@ -105,7 +108,9 @@ impl<'a> Story<'a> {
     }
 
     fn was_kept_long_enough(&self, gone: &Write, next: &Write) -> Verdict {
-        let kept = next.at - gone.at;
+        // By the store's clock, which may be set back, or by when that was heard of.
+        let by_the_store = Duration::from_micros(next.version - gone.version);
+        let kept = by_the_store.max(next.at.saturating_duration_since(gone.at));
         claim(kept >= self.rule(gone.request).retention, || {
             format!("{} is kept for {kept:?} only", self.name(gone))
         })
