@@ -403,23 +403,6 @@ mod tests {
         assert!(all_differ(&recipe(), &moved));
     }
 
-    /// Frames that say the same one after the other, and belong to the scope or to what follows.
-    #[test]
-    fn the_last_part_of_a_scope_is_not_the_key() {
-        let one = Asked {
-            scope: KeyParts::new().with("a"),
-            key: "a",
-            ..asked()
-        };
-        let other = Asked {
-            scope: KeyParts::new().with("a").with("a"),
-            key: "POST",
-            method: "POST",
-            ..asked()
-        };
-        assert!(all_differ(&recipe(), &[one, other]));
-    }
-
     #[test]
     fn headers_of_different_names_may_come_in_any_order_and_case() {
         let reordered = asked().with_headers(&[
