@@ -49,8 +49,8 @@ async fn over_http_1(answer: StoredAnswer) -> String {
         client.read_to_string(&mut text).await.unwrap();
         text
     };
-    let (served, text) = tokio::join!(connection, client);
-    served.unwrap();
+    let (end, text) = tokio::join!(connection, client);
+    end.unwrap();
     text
 }
 
