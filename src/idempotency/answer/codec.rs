@@ -281,10 +281,11 @@ mod tests {
         );
     }
 
-    /// Names from a few, so that some come again.
+    /// Names from a few, so that some come again, or with a start that no header has which is left
+    /// out of replays.
     fn header_maps() -> impl Strategy<Value = HeaderMap> {
         let value = vec(prop_oneof![Just(b'\t'), b' '..=b'~', 0x80..=0xff_u8], 0..20);
-        vec(("[a-e]|x-[a-z0-9_.-]{0,70}|etag|set-cookie", value), 0..20).prop_map(|fields| {
+        vec(("[a-e]|x-z[a-z0-9_.-]{0,70}|etag|set-cookie", value), 0..20).prop_map(|fields| {
             let fields = fields.iter().map(|(name, value)| field(name, value));
             fields.fold(HeaderMap::new(), |mut headers, (name, value)| {
                 headers.append(name, value);
