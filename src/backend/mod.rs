@@ -72,7 +72,9 @@ pub use self::{
 #[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
 pub(crate) use self::erased::Call;
 #[cfg(feature = "session")]
-pub(crate) use self::erased::{ErasedIndex, ErasedKeyValue};
+pub(crate) use self::erased::ErasedIndex;
+#[cfg(any(feature = "idempotency", feature = "session"))]
+pub(crate) use self::erased::ErasedKeyValue;
 #[cfg(feature = "rate-limit")]
 pub(crate) use self::erased::{ErasedQuotas, ErasedSlots};
 

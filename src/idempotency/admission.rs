@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout_at};
 use super::{
     engine::{Claim, ClaimError, Found, Store},
     problem::Problem,
-    protocol::{Claimant, Fingerprint, Record, State},
+    protocol::{Fingerprint, Record, State, Terms},
     race::{First, first},
     rooms::{Called, Rooms, Seat},
     rule::{InProgress, Outage, Shape},
@@ -44,12 +44,23 @@ impl Desk {
     /// # Cancel safety
     ///
     /// That of [`Store::claim`].
-    pub(super) async fn admit(&self, key: &Key, me: &Claimant, rule: &Shape) -> Admission {
-        let found = match (self.store.claim(key, me).await, rule.in_progress) {
+    pub(super) async fn admit(
+        &self,
+        key: &Key,
+        fingerprint: &Fingerprint,
+        rule: &Shape,
+    ) -> Admission {
+        let found = match (
+            self.store.claim(key, *fingerprint, &rule.terms).await,
+            rule.in_progress,
+        ) {
             (Ok(Found::Busy { left }), InProgress::Wait(budget)) => {
                 let until = monotonic_now() + budget;
                 match self.rooms.enter(key) {
-                    Some(seat) => self.wait(seat, key, me, until, left).await,
+                    Some(seat) => {
+                        self.wait(seat, key, fingerprint, &rule.terms, until, left)
+                            .await
+                    }
                     None => Ok(Found::Busy { left }),
                 }
             }
@@ -78,23 +89,24 @@ impl Desk {
         &self,
         seat: Seat,
         key: &Key,
-        me: &Claimant,
+        fingerprint: &Fingerprint,
+        terms: &Terms,
         until: Monotonic,
         mut left: Duration,
     ) -> Result<Found, ClaimError> {
         let _turn = match timeout_at(until, seat.called()).await {
-            Ok(Called::Answer(record)) => return Ok(found_answer(record, &me.fingerprint)),
+            Ok(Called::Answer(record)) => return Ok(found_answer(record, fingerprint)),
             Ok(Called::Turn(turn)) => turn,
             Err(_) => return Ok(Found::Busy { left }),
         };
         for attempt in 0.. {
             let pause = timeout_at(until, pause(attempt));
             match first(seat.told(), pause).await {
-                First::One(record) => return Ok(found_answer(record, &me.fingerprint)),
+                First::One(record) => return Ok(found_answer(record, fingerprint)),
                 First::Other(Err(_)) => break,
                 First::Other(Ok(())) => {}
             }
-            match self.store.claim(key, me).await? {
+            match self.store.claim(key, *fingerprint, terms).await? {
                 Found::Busy { left: now_left } => left = now_left,
                 Found::Answer(record) => {
                     seat.announce(&record);

@@ -8,10 +8,10 @@ use tokio::time::timeout_at;
 use super::{
     admission::pause,
     engine::{Claim, ClaimError, Found, Renewals, Renewed, Store, Unwritten},
-    protocol::{Claimant, Fingerprint, Owner, Terms},
+    protocol::{Fingerprint, Terms},
 };
 use crate::{
-    backend::{BackendError, BackendErrorKind, Breaker, KeyValue},
+    backend::{BackendError, Breaker, KeyValue},
     clock::monotonic_now,
     error::ConfigError,
     key::{Digester, Key, KeyPart, KeyParts, Kind},
@@ -111,26 +111,15 @@ impl Leases {
     pub async fn acquire(&self, name: impl KeyPart) -> Result<Lease, LeaseError> {
         let parts = KeyParts::new().with(name);
         let key = Key::new(Kind::LEASE, self.digester.digest(&parts));
-        let owner = Owner::random().map_err(|error| {
-            let error = BackendError::new(
-                BackendErrorKind::Unavailable,
-                "take a lease: the operating system gives no random numbers",
-            )
-            .with_source(error);
-            LeaseError::Backend(error)
-        })?;
-        let claimant = Claimant {
-            owner,
-            // All who want a lease want the same.
-            fingerprint: Fingerprint::from_bytes([0; Fingerprint::LEN]),
-            terms: Terms {
-                rule: Bytes::new(),
-                lease: self.lease,
-                retention: self.lease,
-                never_again: false,
-            },
+        // All who want a lease want the same.
+        let fingerprint = Fingerprint::from_bytes([0; Fingerprint::LEN]);
+        let terms = Terms {
+            rule: Bytes::new(),
+            lease: self.lease,
+            retention: self.lease,
+            never_again: false,
         };
-        match self.store.claim(&key, &claimant).await {
+        match self.store.claim(&key, fingerprint, &terms).await {
             Ok(Found::Ours(claim)) => Ok(Lease {
                 renewed: Some(self.renewals.renew(&claim, None)),
                 claim,

@@ -11,7 +11,7 @@ use super::{
     catch::Catch,
     conduct::{Run, Told, Writing},
     problem::Problem,
-    protocol::{Claimant, Fingerprint, Flags, Owner, Record},
+    protocol::{Fingerprint, Flags, Record},
     rule::Shape,
     shared::Core,
     tally::Tally,
@@ -149,15 +149,7 @@ impl Idempotent {
     {
         let rule = self.rule.shape();
         let (key, fingerprint) = self.names(key, request.as_ref());
-        let Ok(owner) = Owner::random() else {
-            return Err(self.refused(Problem::Unavailable));
-        };
-        let claimant = Claimant {
-            owner,
-            fingerprint,
-            terms: rule.terms.clone(),
-        };
-        let claim = match self.core.desk.admit(&key, &claimant, rule).await {
+        let claim = match self.core.desk.admit(&key, &fingerprint, rule).await {
             Admission::Run(claim) => claim,
             Admission::Replay(record) => {
                 Tally::Replayed.record(&self.rule);

@@ -18,7 +18,7 @@ use super::{
     intake::{IdempotencyKey, is_one_message},
     judge::{Answer, judge},
     problem::Problem,
-    protocol::{Claimant, Fingerprint, Owner, Record},
+    protocol::{Fingerprint, Record},
     rule::{IdempotencyRule, InProgress, Recovery},
     shared::Shared,
     tally::Tally,
@@ -91,9 +91,6 @@ impl<S, R> Pending<S, R> {
             Ok(body) => body,
             Err(problem) => return Err(self.reject(problem)),
         };
-        let Ok(owner) = Owner::random() else {
-            return Err(self.reject(Problem::Unavailable));
-        };
         let shape = self.rule.shape();
         let key = self.shared.key(&self.scope, self.key.as_str());
         let fingerprint = shape.recipe.fingerprint(
@@ -103,15 +100,10 @@ impl<S, R> Pending<S, R> {
             &self.parts,
             &data,
         );
-        let claimant = Claimant {
-            owner,
-            fingerprint,
-            terms: shape.terms.clone(),
-        };
         let (desk, rule) = (self.shared.core.desk.clone(), self.rule.clone());
         let claimed = key.clone();
         let admission =
-            Box::pin(async move { desk.admit(&claimed, &claimant, rule.shape()).await });
+            Box::pin(async move { desk.admit(&claimed, &fingerprint, rule.shape()).await });
         let claiming = Claiming {
             pending: self,
             data,

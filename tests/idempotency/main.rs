@@ -19,9 +19,9 @@ mod outcomes;
 mod renewals;
 mod replays;
 mod sameness;
-mod uploads;
-mod waiting;
 mod schedule_runs;
 mod schedules;
 #[path = "../support/stress.rs"]
 mod stress;
+mod uploads;
+mod waiting;

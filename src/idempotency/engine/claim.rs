@@ -294,13 +294,13 @@ impl Claim {
                 Put::Conflict { current, .. } => current,
             };
             match self.judge(intent, current)? {
-                Next::Done(Some(version)) if intent == Intent::Start => {
+                Next::Done(version) => {
+                    if intent != Intent::Start {
+                        self.is_over.store(true, Ordering::Release);
+                    }
                     // How old that write is nobody knows; the deadline stays as it was.
+                    let version = version.unwrap_or(progress.version);
                     *progress = Progress { record, version };
-                    return Ok(());
-                }
-                Next::Done(_) => {
-                    self.is_over.store(true, Ordering::Release);
                     return Ok(());
                 }
                 // Others may have come and gone since, with larger fences.

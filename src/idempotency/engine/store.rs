@@ -7,9 +7,12 @@ use tokio::sync::Semaphore;
 
 use super::{claim::Claim, error::ClaimError, withdrawal::Withdrawal};
 use crate::{
-    backend::{Entry, ErasedKeyValue, GetOptions, Precondition, Put, PutOptions, Result, Version},
+    backend::{
+        BackendError, BackendErrorKind, Entry, ErasedKeyValue, GetOptions, Precondition, Put,
+        PutOptions, Result, Version,
+    },
     clock::{Monotonic, monotonic_now},
-    idempotency::protocol::{Claimant, OnClaim, Record, on_claim},
+    idempotency::protocol::{Claimant, Fingerprint, OnClaim, Owner, Record, Terms, on_claim},
     key::Key,
 };
 
@@ -61,11 +64,18 @@ impl Store {
     pub(in crate::idempotency) async fn claim(
         &self,
         key: &Key,
-        me: &Claimant,
+        fingerprint: Fingerprint,
+        terms: &Terms,
     ) -> Result<Found, ClaimError> {
-        let withdrawal = Withdrawal::of(self, key, me);
+        let me = Claimant {
+            // Another one for each claim: an earlier one may still be being taken back.
+            owner: Owner::random().map_err(no_chance)?,
+            fingerprint,
+            terms: terms.clone(),
+        };
+        let withdrawal = Withdrawal::of(self, key, &me);
         let mut is_answered = true;
-        let found = self.try_claim(key, me, &mut is_answered).await?;
+        let found = self.try_claim(key, &me, &mut is_answered).await?;
         // Whatever is found, what was not answered may arrive yet.
         if is_answered || matches!(found, Found::Ours(_)) {
             withdrawal.cancel();
@@ -176,6 +186,14 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").finish_non_exhaustive()
     }
+}
+
+fn no_chance(error: getrandom::Error) -> BackendError {
+    BackendError::new(
+        BackendErrorKind::Unavailable,
+        "claim a key: the operating system gives no random numbers",
+    )
+    .with_source(error)
 }
 
 /// The instant after which a write that was sent at this one is no protection any more.
