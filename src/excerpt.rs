@@ -9,23 +9,16 @@ pub(crate) struct Excerpt {
     version: Version,
     accept: Option<HeaderValue>,
     content_type: Option<HeaderValue>,
-    /// Whether a browser asks before anybody wants to see the answer.
-    pub(crate) is_prefetch: bool,
 }
 
 impl Excerpt {
     pub(crate) fn of(request: &Parts) -> Self {
-        let purpose = request
-            .headers
-            .get("sec-purpose")
-            .map(HeaderValue::as_bytes);
         Self {
             method: request.method.clone(),
             uri: request.uri.clone(),
             version: request.version,
             accept: request.headers.get(header::ACCEPT).cloned(),
             content_type: request.headers.get(header::CONTENT_TYPE).cloned(),
-            is_prefetch: purpose.is_some_and(|purpose| purpose.starts_with(b"prefetch")),
         }
     }
 

@@ -106,6 +106,7 @@ impl Rejection {
 
     /// The backend does not answer, and the rule denies while it does not:
     /// `temporary-reduced-capacity` of draft-ietf-httpapi-ratelimit-headers-11 §5.2.
+    #[cfg(any(feature = "rate-limit", feature = "session"))]
     pub(crate) fn outage(layer: &'static str, rule: &Arc<str>) -> Self {
         Self::new(
             layer,

@@ -69,7 +69,7 @@ pub use self::{
     timeout::Timeout,
 };
 
-#[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
+#[cfg(any(feature = "rate-limit", feature = "session"))]
 pub(crate) use self::erased::Call;
 #[cfg(feature = "session")]
 pub(crate) use self::erased::ErasedIndex;

@@ -101,12 +101,11 @@ impl Run {
         }
         let mut handler = pin!(handler);
         let overdue = monotonic_now() + rule.max_execution + claim.lease();
-        let ended = match timeout_at(overdue, &mut handler).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                caller.refuse(Problem::OutcomeUnknown);
-                handler.await
-            }
+        let ended = if let Ok(ended) = timeout_at(overdue, &mut handler).await {
+            ended
+        } else {
+            caller.refuse(Problem::OutcomeUnknown);
+            handler.await
         };
         drop(self.renewed);
         let (writing, answer) = judge(ended, rule, &self.execution);

@@ -23,7 +23,7 @@ use super::{
     judge::{Answer, unrecorded},
     problem::Problem,
     protocol::Record,
-    steps::{Asker, Claiming, Next, Pending},
+    steps::{Asker, Begun, Claiming, Next, Pending},
 };
 use crate::respond::Respond;
 
@@ -124,11 +124,11 @@ where
                     let read = ready!(body.poll(cx));
                     match pending.take() {
                         Some(pending) => match pending.claim(read) {
-                            Ok((admission, claiming)) => State::Claiming {
+                            Begun::Claim(admission, claiming) => State::Claiming {
                                 admission,
                                 claiming: Some(claiming),
                             },
-                            Err(response) => State::answering(response),
+                            Begun::Answer(response) => State::answering(response),
                         },
                         None => return Poll::Pending,
                     }

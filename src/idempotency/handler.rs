@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header::CONTENT_TYPE, response::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE, response::Parts};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use tower_service::Service;
@@ -64,7 +64,7 @@ async fn collect<B: Body<Data = Bytes>, E>(response: Response<B>, limit: usize) 
 
 /// Its end is nothing to wait for (WHATWG HTML §9.2, "Server-sent events").
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let essence = content_type.and_then(|value| value.split(|byte| *byte == b';').next());
     essence.is_some_and(|essence| {
         essence

@@ -15,6 +15,10 @@ use super::{
 };
 
 /// What a request came to that ran.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are the large one, and a box is an allocation for each"
+)]
 pub(super) enum Answer<B, E> {
     /// The handler's answer.
     Response(Response<ResponseBody<B>>),

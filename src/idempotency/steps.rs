@@ -61,6 +61,17 @@ pub(super) struct Asker<R> {
     fingerprint: Fingerprint,
 }
 
+/// What follows when the body was read.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are the large one, and a box is an allocation for each"
+)]
+pub(super) enum Begun<S, B, R> {
+    /// The key is claimed.
+    Claim(Waiting<Admission>, Claiming<S, R>),
+    Answer(Response<ResponseBody<B>>),
+}
+
 /// What follows an admission.
 pub(super) enum Next<F, B, E, R> {
     /// The handler runs.
@@ -80,16 +91,16 @@ impl<S, R> Pending<S, R> {
     pub(super) fn claim<B>(
         self,
         read: Result<(Bytes, Option<HeaderMap>), Problem>,
-    ) -> Result<(Waiting<Admission>, Claiming<S, R>), Response<ResponseBody<B>>>
+    ) -> Begun<S, B, R>
     where
         R: Respond<B>,
     {
         let (data, trailers) = match read {
             Ok((data, _)) if is_grpc(&self.parts.headers) && !is_one_message(&data) => {
-                return Err(self.reject(Problem::Streaming));
+                return Begun::Answer(self.reject(Problem::Streaming));
             }
             Ok(body) => body,
-            Err(problem) => return Err(self.reject(problem)),
+            Err(problem) => return Begun::Answer(self.reject(problem)),
         };
         let shape = self.rule.shape();
         let key = self.shared.key(&self.scope, self.key.as_str());
@@ -111,7 +122,7 @@ impl<S, R> Pending<S, R> {
             key,
             fingerprint,
         };
-        Ok((admission, claiming))
+        Begun::Claim(admission, claiming)
     }
 
     fn reject<B>(&self, problem: Problem) -> Response<ResponseBody<B>>
@@ -141,7 +152,7 @@ impl<S, R> Claiming<S, R> {
         R: Respond<B>,
     {
         match admission {
-            Admission::Run(claim) => self.run(claim),
+            Admission::Run(claim) => self.run(&claim),
             Admission::Replay(record) => {
                 let Pending { parts, .. } = &self.pending;
                 let excerpt = Excerpt::of(parts);
@@ -166,7 +177,7 @@ impl<S, R> Claiming<S, R> {
         }
     }
 
-    fn run<Q, B>(self, claim: Arc<Claim>) -> Next<S::Future, B, S::Error, R>
+    fn run<Q, B>(self, claim: &Arc<Claim>) -> Next<S::Future, B, S::Error, R>
     where
         S: Service<Request<RequestBody<Q>>, Response = Response<B>> + Send + 'static,
         S::Future: Send,
@@ -184,7 +195,7 @@ impl<S, R> Claiming<S, R> {
             respond,
             ..
         } = self.pending;
-        let Some(run) = Run::begin(&shared.core, &rule, &claim, key.as_str()) else {
+        let Some(run) = Run::begin(&shared.core, &rule, claim, key.as_str()) else {
             let problem = Problem::Unavailable;
             Tally::of_problem(&problem).record(&rule);
             return Next::Answer(answer(problem, &rule, &shared, &*respond, &parts));

@@ -38,7 +38,7 @@ impl<M> Session<M> {
     pub async fn flashes(&self) -> Result<Vec<Flash>, SessionError> {
         self.visit().load().await?;
         let (names, flashes) = self.visit().read(flashes);
-        if names.is_empty() || self.visit().request.is_prefetch {
+        if names.is_empty() || self.visit().is_prefetch {
             return Ok(flashes);
         }
         let removed = self.visit().write(|state| {

@@ -30,6 +30,8 @@ pub(super) struct Visit {
     pub(super) rule: SessionRule,
     pub(super) presented: Presented,
     pub(super) request: Excerpt,
+    /// Whether a browser asks before anybody wants to see the answer.
+    pub(super) is_prefetch: bool,
     /// The mark of a session layer outside, which then is this one's as well.
     outer: Option<SessionAccessed>,
     is_accessed: AtomicBool,
@@ -49,6 +51,7 @@ impl Visit {
             shared,
             rule,
             request: Excerpt::of(request),
+            is_prefetch: is_prefetch(request),
             outer,
             is_accessed: AtomicBool::new(false),
             loading: OnceCell::new(),
@@ -158,6 +161,11 @@ impl Flag for Visit {
     fn flag(&self) -> &AtomicBool {
         &self.is_accessed
     }
+}
+
+fn is_prefetch(request: &Parts) -> bool {
+    let purpose = request.headers.get("sec-purpose");
+    purpose.is_some_and(|purpose| purpose.as_bytes().starts_with(b"prefetch"))
 }
 
 /// Where secrets come back that had been replaced.
