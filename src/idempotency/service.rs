@@ -136,6 +136,8 @@ where
                 ResponseFuture::passing(self.inner.call(request))
             }
             Call::Reject(rule, problem) => {
+                // It is not called, so the permit that it may hold is free.
+                drop(self.take_ready());
                 Tally::of_problem(&problem).record(&rule);
                 let rejection = problem.rejection(&rule, &self.shared.problem_base);
                 let response = rejection.answer(&*self.respond, &parts);

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and says where"
 )]
 
+mod allocations;
 mod basics;
 mod crashes;
 mod detached;
@@ -15,7 +16,11 @@ mod fixture;
 mod keys;
 mod large;
 mod lost_replies;
+mod observability;
+#[path = "../support/observed.rs"]
+mod observed;
 mod outcomes;
+mod readiness;
 mod renewals;
 mod replays;
 mod sameness;
@@ -23,5 +28,11 @@ mod schedule_runs;
 mod schedules;
 #[path = "../support/stress.rs"]
 mod stress;
+mod stacks;
+#[path = "../support/strict.rs"]
+mod strict;
 mod uploads;
 mod waiting;
+
+/// The layer that is tested, as metrics name it.
+const LAYER: &str = "idempotency";
