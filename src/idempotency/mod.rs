@@ -177,6 +177,7 @@ mod future;
 mod gather;
 mod handle;
 mod handler;
+mod inspection;
 mod intake;
 mod judge;
 mod layer;
@@ -185,6 +186,7 @@ mod outcome;
 mod problem;
 mod protocol;
 mod race;
+mod record_error;
 mod recovery_points;
 mod rooms;
 mod rule;
@@ -207,10 +209,12 @@ pub use self::{
     execution::{CheckpointError, Execution},
     future::ResponseFuture,
     handle::IdempotencyHandle,
+    inspection::{Inspection, KeyState},
     intake::{KeySyntax, canonical_json},
     layer::IdempotencyLayer,
     lease::{Lease, LeaseError, Leases},
     outcome::Outcome,
+    record_error::{RecordError, RecordErrorKind},
     rule::{IdempotencyRule, InProgress, KeyPresence, Outage, Recovery, StorePolicy, Unrecorded},
     run::{Done, Idempotent, RunError},
     service::Idempotency,

@@ -78,6 +78,17 @@ impl Shared {
         parts.push(key);
         Key::new(Kind::EXECUTION, self.core.digester.digest(&parts))
     }
+
+    /// The rule of this name, if it is known without a request.
+    pub(super) fn rule_named(&self, name: &[u8]) -> Option<IdempotencyRule> {
+        let mut found = None;
+        self.policy.each_rule(&mut |rule| {
+            if rule.name().as_bytes() == name {
+                found.get_or_insert_with(|| rule.clone());
+            }
+        });
+        found
+    }
 }
 
 impl fmt::Debug for Shared {

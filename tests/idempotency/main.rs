@@ -13,6 +13,7 @@ mod basics;
 mod crashes;
 mod detached;
 mod fixture;
+mod handle;
 mod keys;
 mod large;
 mod lost_replies;

@@ -4,6 +4,7 @@ mod claim;
 mod error;
 mod renewals;
 mod store;
+mod upkeep;
 mod withdrawal;
 
 pub(super) use self::{
@@ -11,4 +12,5 @@ pub(super) use self::{
     error::ClaimError,
     renewals::{Renewals, Renewed},
     store::{Found, Store},
+    upkeep::{Read, Settlement},
 };

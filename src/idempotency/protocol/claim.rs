@@ -109,11 +109,10 @@ pub(in crate::idempotency) fn on_claim(
         State::Failed => OnClaim::TakeOver,
         State::InProgress if found.owner == me.owner => OnClaim::Ours,
         State::InProgress => {
-            let left = found.lease.saturating_sub(now - version.written_at());
-            let never_again = found.flags.never_again || me.terms.never_again;
+            let left = found.lease_left(version, now);
             if !left.is_zero() {
                 OnClaim::Busy { left }
-            } else if found.flags.is_started && never_again {
+            } else if found.is_orphan_for_ever(me.terms.never_again) {
                 OnClaim::Unknown
             } else {
                 OnClaim::TakeOver

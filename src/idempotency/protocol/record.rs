@@ -13,7 +13,7 @@ use std::{fmt, time::Duration};
 use bytes::{Buf, BufMut, Bytes};
 
 use super::fingerprint::Fingerprint;
-use crate::backend::Version;
+use crate::{backend::Version, clock::Timestamp};
 
 /// What is stored under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +99,12 @@ impl Record {
     /// fence of all that the owner does.
     pub(in crate::idempotency) fn epoch(&self, version: Version) -> Version {
         self.epoch.unwrap_or(version)
+    }
+
+    /// How long the owner is to be left alone yet, when this record has this version and it is `now`
+    /// on the backend's clock.
+    pub(in crate::idempotency) fn lease_left(&self, version: Version, now: Timestamp) -> Duration {
+        self.lease.saturating_sub(now - version.written_at())
     }
 
     /// The bytes to be stored.
