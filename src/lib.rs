@@ -22,7 +22,8 @@
 //! ```
 //!
 //! With `RedisBackend::connect("redis://…").await?` in the place of `MemoryBackend::new()`, all
-//! instances share one limit. `examples/quickstart.rs` is the whole program, with sessions beside.
+//! instances share one limit. `examples/quickstart.rs` is the whole program, with sessions and
+//! payments beside.
 //!
 //! # Layers
 //!
@@ -31,6 +32,7 @@
 //! | [`RateLimitLayer`](rate_limit) | how often each subject called | 1; 0 where no rule applies |
 //! | [`ConcurrencyLimitLayer`](concurrency_limit) | how many requests of each subject run | 2, one of them after the response; 0 where no rule applies |
 //! | [`SessionLayer`](session) | who is logged in, and what belongs to each visitor | 1 to read, 2 to read and write; 0 where nothing is asked |
+//! | [`IdempotencyLayer`](idempotency) | which requests were done, and how they were answered | 2 to do it, 1 to answer again; 0 where no rule applies |
 //!
 //! Each layer is independent of the others, wraps any service whose requests and responses are
 //! HTTP, and takes a [policy]: which requests fall under which rule. What layers must know of each
@@ -42,6 +44,7 @@
 //! |---|---|
 //! | `rate-limit` | [`rate_limit`], [`concurrency_limit`] |
 //! | `session` | [`session`], [`marks`] |
+//! | `idempotency` | [`idempotency`], [`marks`] |
 //! | `signed-cookies`, `private-cookies` | session cookies that are signed, or encrypted |
 //! | `sealed-answers` | [`AnswerKeys`](idempotency::AnswerKeys): stored answers are encrypted |
 //! | `redis` | `RedisBackend`, with TLS through rustls |
@@ -56,9 +59,10 @@
 //!
 //! | what fails | what a request sees |
 //! |---|---|
-//! | the backend is down, slow or full | its rule's choice: through, or 503; never a new error type, never longer than the backend's time-out for each rule that it asks. Sessions: 503 where the session is asked, and nobody is logged out |
-//! | a reply is lost | limits: the same; the call is not repeated, so at worst one request too many is counted. Sessions: the write is sent again and knows itself, so it counts once; else 503 |
-//! | a client disconnects | the request is dropped where it is; nothing is left that someone must clear. A session is written if the handler had answered, and not if it had not |
+//! | the backend is down, slow or full | its rule's choice: through, or 503; never a new error type, never longer than the backend's time-out for each rule that it asks. Sessions: 503 where the session is asked, and nobody is logged out. Requests with an idempotency key: 503, and they do not run |
+//! | a reply is lost | limits: the same; the call is not repeated, so at worst one request too many is counted. Sessions and idempotency keys: the write is sent again and knows itself, so it counts once; else 503 |
+//! | a client disconnects | the request is dropped where it is; nothing is left that someone must clear. A session is written if the handler had answered, and not if it had not. A request with an idempotency key goes on, and its answer is kept |
+//! | an instance dies | what it counted stays; its slots, leases and idempotency keys are free after a lease. The next request with such a key runs again, or is told that nobody knows, as its rule says |
 //! | a setting cannot work | nothing: the constructor refuses it and says what to write instead |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -103,6 +107,7 @@ pub use error::ConfigError;
 #[cfg(all(
     doctest,
     feature = "axum",
+    feature = "idempotency",
     feature = "rate-limit",
     feature = "redis",
     feature = "session"

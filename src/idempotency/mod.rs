@@ -93,7 +93,8 @@
 //! # Jobs, and locks
 //!
 //! [`Idempotent`] does the same for work that is no request: jobs of a queue, webhooks. [`Leases`] are
-//! locks by name, with a fence.
+//! locks by name, with a fence. [`moving`] shows how code comes here from other middleware and from
+//! locks around handlers.
 //!
 //! # Outcomes
 //!
@@ -182,6 +183,7 @@ mod intake;
 mod judge;
 mod layer;
 mod lease;
+pub mod moving;
 mod outcome;
 mod problem;
 mod protocol;
