@@ -57,6 +57,7 @@ fn main() -> io::Result<ExitCode> {
         suites::healing::trials(&bed),
         suites::hot_keys::trials(&bed),
         suites::outage::trials(&bed),
+        suites::payments::trials(&bed),
         suites::processes::trials(&bed),
         suites::quickstart::trials(&bed),
         suites::quota_traces::trials(&bed),

@@ -47,6 +47,11 @@ impl Server {
         format!("redis+unix://{}", self.socket().display())
     }
 
+    /// Where the server's files are; removed with it.
+    pub(crate) fn directory(&self) -> &Path {
+        self.process.directory()
+    }
+
     /// Sends the server one command over a connection of its own.
     pub(crate) async fn call(&self, command: &[&str]) -> Result<Reply> {
         let mut connection = Connection::to_socket(&self.socket()).await?;

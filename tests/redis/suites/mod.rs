@@ -10,6 +10,7 @@ pub(crate) mod harness;
 pub(crate) mod healing;
 pub(crate) mod hot_keys;
 pub(crate) mod outage;
+pub(crate) mod payments;
 pub(crate) mod processes;
 pub(crate) mod quickstart;
 pub(crate) mod quota_traces;

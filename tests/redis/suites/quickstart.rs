@@ -148,7 +148,7 @@ impl Drop for Quickstart {
 }
 
 /// Where cargo put the example beside this test.
-fn program(name: &str) -> Result<PathBuf> {
+pub(super) fn program(name: &str) -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let profile = test
         .ancestors()
