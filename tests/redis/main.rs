@@ -19,6 +19,13 @@ use self::{servers::Servers, trial::Bed};
 
 #[path = "../support/quota_oracle.rs"]
 mod quota_oracle;
+#[path = "../idempotency/schedules/mod.rs"]
+#[allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a test fails by panicking; some of it is for memory alone"
+)]
+mod schedules;
 mod servers;
 #[path = "../session/model/mod.rs"]
 #[allow(
@@ -56,6 +63,7 @@ fn main() -> io::Result<ExitCode> {
         suites::extremes::trials(&bed),
         suites::healing::trials(&bed),
         suites::hot_keys::trials(&bed),
+        suites::idempotency_schedules::trials(&bed),
         suites::outage::trials(&bed),
         suites::payments::trials(&bed),
         suites::processes::trials(&bed),

@@ -307,7 +307,13 @@ impl<B: KeyValue> Line<B> {
         let result = if matches!(fate, Fate::LostAndLate(_)) {
             Err(lost())
         } else {
-            let patience = self.network.ledger.schedule.pace.patience;
+            let pace = self.network.ledger.schedule.pace;
+            // A slow machine is no fault of the store's.
+            let patience = if is_calm {
+                pace.patience + pace.slack * 20
+            } else {
+                pace.patience
+            };
             match timeout(patience, answered).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(_)) if disconnects => Err(lost()),

@@ -111,6 +111,7 @@ impl<'a> Story<'a> {
         // By the store's clock, which may be set back, or by when that was heard of.
         let by_the_store = Duration::from_micros(next.version - gone.version);
         let kept = by_the_store.max(next.at.saturating_duration_since(gone.at));
+        let kept = kept + self.seen.schedule.pace.slack;
         claim(kept >= self.rule(gone.request).retention, || {
             format!("{} is kept for {kept:?} only", self.name(gone))
         })

@@ -28,6 +28,8 @@ pub(crate) struct Pace {
     pub(crate) lease: Duration,
     /// How long an instance waits for the store.
     pub(crate) patience: Duration,
+    /// By so much whatever takes time may take longer.
+    pub(crate) slack: Duration,
 }
 
 /// What the rule of an instance says.

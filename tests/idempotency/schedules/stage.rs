@@ -276,7 +276,10 @@ impl<B: KeyValue> Stage<B> {
             waits * 2 + rule.max_execution + rule.lease * 2
         });
         // A claim has eight rounds, of two calls each, and so has what is written before the start.
-        rules.max().unwrap_or_default() + paused.sum::<Duration>() + schedule.pace.patience * 40
+        rules.max().unwrap_or_default()
+            + paused.sum::<Duration>()
+            + schedule.pace.patience * 40
+            + schedule.pace.slack
     }
 
     /// All instances die, one lease passes: what do the last requests get?
@@ -293,7 +296,7 @@ impl<B: KeyValue> Stage<B> {
         self.network.calm_down();
         let leases = self.schedule.rules.iter().map(|rule| rule.lease);
         let lease = leases.max().unwrap_or_default();
-        sleep(lease + self.schedule.set_back() + MOMENT).await;
+        sleep(lease + self.schedule.set_back() + self.schedule.pace.slack).await;
         let instance = self.instance(0);
         for request in [first, first + 1] {
             let until = now() + self.longest_wait();
@@ -329,6 +332,3 @@ async fn read(response: Response) -> What {
         is_unrecorded: header("idempotency-stored") == Some("?0"),
     })
 }
-
-/// What is a lease after something may be a little more.
-const MOMENT: Duration = Duration::from_millis(10);
