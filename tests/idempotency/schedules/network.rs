@@ -269,13 +269,13 @@ impl<B: KeyValue> Line<B> {
         let network = Arc::clone(&self.network);
         let is_calm = network.is_cut.load(SeqCst);
         let fate = if is_calm { AT_ONCE } else { fate(&network) };
-        if !matches!(fate, Fate::Pass(_)) {
+        if !matches!(fate, Fate::Pass(..)) {
             network.note(&format!("{name} meets {fate:?}"));
         }
         let (there, back, disconnects) = match fate {
             Fate::Refuse => return Err(refused()),
             Fate::LoseCall => (None, None, false),
-            Fate::Pass(travel) => (Some(travel), Some(travel), false),
+            Fate::Pass(there, back) => (Some(there), Some(back), false),
             Fate::LoseReply(travel) => (Some(travel), None, true),
             Fate::Late(travel) => (Some(travel), Some(Duration::ZERO), false),
             Fate::LostAndLate(travel) => (Some(travel), None, true),
@@ -382,4 +382,4 @@ fn refused() -> BackendError {
     BackendError::new(BackendErrorKind::Rejected, "find room")
 }
 
-const AT_ONCE: Fate = Fate::Pass(Duration::from_millis(1));
+const AT_ONCE: Fate = Fate::Pass(Duration::from_millis(1), Duration::from_millis(1));

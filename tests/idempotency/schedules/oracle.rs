@@ -23,6 +23,7 @@ pub(super) fn look(seen: &Seen) -> Verdict<Sights> {
         story.one_start_for_each_fence(),
         story.nobody_gets_another_request_s_answer(),
         story.fences_rise(),
+        story.each_write_may_follow_the_one_before(),
         story.who_was_refused_did_not_run(),
         story.everybody_is_answered(),
         story.a_clean_request_settles(),
@@ -32,7 +33,7 @@ pub(super) fn look(seen: &Seen) -> Verdict<Sights> {
     if !seen.schedule.loses_records() {
         verdicts.extend([
             story.no_two_at_a_time(),
-            story.what_is_done_stays(),
+            story.what_was_begun_is_not_forgotten(),
             story.one_result(),
             story.attempts_rise(),
             story.never_is_once(),
@@ -148,18 +149,37 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// S3, of the record.
-    fn what_is_done_stays(&self) -> Verdict {
+    /// S3, S5 and S6, of the record: what is there after a write, if not after a gap.
+    fn each_write_may_follow_the_one_before(&self) -> Verdict {
         for pair in self.writes.windows(2) {
-            let is_over_it = pair[1].precondition != Precondition::Absent;
-            claim(!(is_over_it && pair[0].record.state == 'C'), || {
-                format!(
-                    "S3: {} is replaced by {}",
-                    self.name(pair[0]),
-                    self.name(pair[1])
-                )
+            let [before, after] = [pair[0], pair[1]];
+            let (old, new) = (&before.record, &after.record);
+            let removals = &self.seen.history.removals;
+            let is_gone = removals
+                .iter()
+                .any(|removal| removal.version == before.version);
+            if is_gone || after.precondition == Precondition::Absent {
+                continue;
+            }
+            let name = || format!("{} is replaced by {}", self.name(before), self.name(after));
+            claim(old.state != 'C', || format!("S3: {}", name()))?;
+            claim(old.fingerprint == new.fingerprint, || {
+                format!("S4: {}", name())
             })?;
+            if old.owner == new.owner {
+                let is_same = old.epoch(before.version) == new.epoch(after.version);
+                claim(is_same && old.state == 'P', || format!("S5: {}", name()))?;
+            } else {
+                let is_claim = new.state == 'P' && new.epoch == 0;
+                let is_next = new.attempt == old.attempt + 1;
+                claim(is_claim && is_next, || format!("S6: {}", name()))?;
+            }
         }
+        Ok(())
+    }
+
+    /// S6, of the record: it is removed only if nothing was done.
+    fn what_was_begun_is_not_forgotten(&self) -> Verdict {
         for removal in &self.seen.history.removals {
             let removed = self
                 .writes

@@ -73,8 +73,8 @@ pub(crate) enum Ends {
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It takes so long there, and as long back.
-    Pass(Duration),
+    /// It takes so long there, and so long back.
+    Pass(Duration, Duration),
     /// It is refused.
     Refuse,
     /// It gets lost, and its caller waits as long as it can.
@@ -118,6 +118,8 @@ impl Schedule {
             chance: Chance::new(seed),
             pace,
             trouble: 0,
+            is_slow: false,
+            is_lossy: false,
         }
         .schedule()
     }
@@ -164,11 +166,17 @@ struct Draw {
     pace: Pace,
     /// In percent of the calls.
     trouble: usize,
+    /// Answers take long, if not too long.
+    is_slow: bool,
+    /// Records get lost.
+    is_lossy: bool,
 }
 
 impl Draw {
     fn schedule(mut self) -> Schedule {
         self.trouble = self.chance.pick(&[0, 5, 10, 20, 40]);
+        self.is_slow = self.chance.is_one_in(5);
+        self.is_lossy = self.chance.is_one_in(12);
         let instances = 1 + self.chance.below(3);
         let rules = self.rules(instances);
         let count = 2 + self.chance.below(7);
@@ -248,7 +256,7 @@ impl Draw {
         Sending {
             at: self.moment(longest),
             instance: self.chance.below(instances),
-            body: if self.chance.is_one_in(8) {
+            body: if self.chance.is_one_in(if self.is_lossy { 2 } else { 8 }) {
                 "pear"
             } else {
                 "apple"
@@ -268,7 +276,12 @@ impl Draw {
         let lease = self.pace.lease;
         let travel = lease.mul_f64(self.chance.pick(&[0.001, 0.001, 0.003, 0.02]));
         if !self.chance.percent(self.trouble) {
-            return Fate::Pass(travel);
+            let back = if self.is_slow {
+                lease.mul_f64(self.chance.pick(&[0.001, 0.05, 0.2, 0.24]))
+            } else {
+                travel
+            };
+            return Fate::Pass(travel, back);
         }
         let late = self
             .chance
@@ -279,7 +292,7 @@ impl Draw {
             1 => Fate::LoseCall,
             2 | 3 => Fate::LoseReply(travel),
             4 => Fate::LostAndLate(late),
-            5 => Fate::Pass(lease.mul_f64(0.12)),
+            5 => Fate::Pass(lease.mul_f64(0.12), lease.mul_f64(0.12)),
             _ => Fate::Late(late),
         }
     }
@@ -290,7 +303,8 @@ impl Draw {
             let lease = self.pace.lease;
             let at = self.moment(longest.max(1.5));
             let of = self.chance.below(instances);
-            let event = match self.chance.below(12) {
+            let kinds = if self.is_lossy { 16 } else { 11 };
+            let event = match self.chance.below(kinds) {
                 0..=3 => Event::Crash(of),
                 4..=6 => Event::Pause(
                     of,

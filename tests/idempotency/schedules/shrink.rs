@@ -69,6 +69,6 @@ fn simpler(schedule: &Schedule) -> Vec<Schedule> {
     candidates
 }
 
-const PASS: Fate = Fate::Pass(Duration::from_millis(1));
+const PASS: Fate = Fate::Pass(Duration::from_millis(1), Duration::from_millis(1));
 
 const ROUNDS: usize = 300;
