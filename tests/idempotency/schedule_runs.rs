@@ -14,7 +14,7 @@ use tower_stash::{
 use crate::{
     schedules::{
         oracle::Sights,
-        schedule::{Ends, Event, Pace, RuleShape, Schedule, Sending, Tampering},
+        schedule::{Ends, Event, Fate, Pace, RuleShape, Schedule, Sending, Tampering},
         shrink::shrink,
         stage,
         time::{Virtual, paused},
@@ -47,9 +47,65 @@ fn answering_what_is_not_recorded_beside_running_again_gives_two_answers() {
     assert!(reason.contains("S3: r1 gets another answer"), "{reason}");
 }
 
+#[test]
+fn who_lost_a_key_to_another_request_does_not_get_its_answer() {
+    let mut pear = sending(1, 150, 0);
+    pear.body = "pear";
+    let schedule = Schedule {
+        requests: vec![sending(0, 0, 500), pear],
+        events: vec![(millis(100), Event::Delete)],
+        ..two_instances(Recovery::ReExecute, Recovery::ReExecute)
+    };
+    let sights = run(&schedule).unwrap();
+    assert_eq!(sights.get("outcome-unknown"), Some(&1), "{sights:?}");
+}
+
+#[test]
+fn a_lease_is_counted_from_the_question_and_not_from_the_answer() {
+    let mut slow = sending(0, 0, 2_500);
+    slow.puts = vec![Fate::Pass(millis(1), millis(240))];
+    let schedule = Schedule {
+        requests: vec![slow, sending(1, 1_020, 100)],
+        // It is not renewed any more.
+        events: vec![(millis(300), Event::Pause(0, millis(2_000)))],
+        ..two_instances(Recovery::ReExecute, Recovery::ReExecute)
+    };
+    let sights = run(&schedule).unwrap();
+    assert_eq!(sights.get("a second attempt"), Some(&1), "{sights:?}");
+}
+
+#[test]
+fn an_answer_is_put_where_nothing_is_only_while_nothing_is() {
+    let quick = Fate::Pass(millis(1), millis(1));
+    let mut slow = sending(0, 0, 500);
+    // Claim, renewal, and the answer, which finds nothing and hears of it late.
+    slow.puts = vec![quick, quick, Fate::Pass(millis(1), millis(200))];
+    let schedule = Schedule {
+        requests: vec![slow, sending(1, 550, 300)],
+        events: vec![(millis(400), Event::Delete)],
+        ..two_instances(Recovery::ReExecute, Recovery::ReExecute)
+    };
+    let sights = run(&schedule).unwrap();
+    assert_eq!(sights.get("in-progress"), Some(&1), "{sights:?}");
+}
+
 /// One instance answers what it cannot record; then the other one is asked, which runs again what it
 /// may. Only the record says that it must not.
 fn forbidden_pair() -> Schedule {
+    Schedule {
+        requests: vec![sending(0, 0, 100), sending(1, 3_000, 100)],
+        // The outage begins while the handler is at work. The instance that could record the answer at
+        // last is gone when it is over.
+        events: vec![
+            (millis(50), Event::Outage(millis(2_000))),
+            (millis(1_900), Event::Crash(0)),
+        ],
+        ..two_instances(Recovery::Never(Unrecorded::Answer), Recovery::ReExecute)
+    }
+}
+
+/// Two instances, to which nothing happens.
+fn two_instances(one: Recovery, other: Recovery) -> Schedule {
     let rule = |recovery| RuleShape {
         recovery,
         store: StorePolicy::Settled,
@@ -58,32 +114,32 @@ fn forbidden_pair() -> Schedule {
         max_execution: PACE.lease * 3,
         retention: PACE.lease * 6,
     };
-    let sending = |instance, at| Sending {
-        at,
-        instance,
-        body: "apple",
-        takes: PACE.lease / 10,
-        ends: Ends::Status(201),
-        hangs_up: None,
-        puts: Vec::new(),
-    };
     Schedule {
         pace: PACE,
-        rules: vec![
-            rule(Recovery::Never(Unrecorded::Answer)),
-            rule(Recovery::ReExecute),
-        ],
-        requests: vec![sending(0, Duration::ZERO), sending(1, PACE.lease * 3)],
+        rules: vec![rule(one), rule(other)],
+        requests: Vec::new(),
         other_calls: vec![Vec::new(); 2],
-        // It begins while the handler is at work. The instance that could record the answer at last is
-        // gone when the outage is over.
-        events: vec![
-            (PACE.lease / 20, Event::Outage(PACE.lease * 2)),
-            (PACE.lease * 19 / 10, Event::Crash(0)),
-        ],
+        events: Vec::new(),
         doom: None,
         tampering: Tampering::None,
     }
+}
+
+/// A request to this instance, at this time, that takes so long; in milliseconds.
+fn sending(instance: usize, at: u64, takes: u64) -> Sending {
+    Sending {
+        at: millis(at),
+        instance,
+        body: "apple",
+        takes: millis(takes),
+        ends: Ends::Status(201),
+        hangs_up: None,
+        puts: Vec::new(),
+    }
+}
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
 }
 
 /// What all schedules show, or how one of them fails; they run once for all tests.
