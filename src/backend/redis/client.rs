@@ -3,7 +3,7 @@
 use std::{
     mem,
     sync::{
-        PoisonError, RwLock,
+        PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use fred::{
     clients::Client,
     interfaces::{ClientLike, FredResult},
     types::{
-        CustomCommand, Resp3Frame, Value,
+        ClusterHash, CustomCommand, Resp3Frame, Value,
         config::{Config, ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy, Server},
     },
 };
@@ -97,15 +97,24 @@ impl ManagedClient {
 
     /// The client of the moment.
     pub(super) fn client(&self) -> Client {
-        self.client
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.held().clone()
     }
 
     /// Sends later commands through this client.
     pub(super) fn replace(&self, client: Client) {
         *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+    }
+
+    /// Where `routing_key` is stored, for commands.
+    ///
+    /// `CustomCommand` ignores the other ways to say it. Without a Cluster nobody asks for the
+    /// slot, which is not cheap to find.
+    pub(super) fn slot(&self, routing_key: &str) -> ClusterHash {
+        if self.settings.is_clustered() {
+            ClusterHash::from(routing_key)
+        } else {
+            ClusterHash::default()
+        }
     }
 
     /// Sends one command and waits for its answer, which may be an error.
@@ -119,16 +128,16 @@ impl ManagedClient {
         timeout: Duration,
     ) -> FredResult<Resp3Frame> {
         if !self.settings.is_clustered() {
-            return self.send_once(command, args, options(timeout)).await;
+            return self.send_once(command, args, None, timeout).await;
         }
         let begun = monotonic_now();
         let result = self
-            .send_once(command.clone(), args.clone(), options(timeout))
+            .send_once(command.clone(), args.clone(), None, timeout)
             .await;
         match result {
             Err(error) if error::no_reply(&error) == NoReply::Redirected => {
                 let left = timeout.saturating_sub(monotonic_now() - begun);
-                self.send_once(command, args, options(left)).await
+                self.send_once(command, args, None, left).await
             }
             result => result,
         }
@@ -140,12 +149,8 @@ impl ManagedClient {
         server: Option<Server>,
         timeout: Duration,
     ) -> FredResult<Resp3Frame> {
-        let options = Options {
-            cluster_node: server,
-            ..options(timeout)
-        };
         let ping = CustomCommand::new_static("PING", 0, false);
-        self.send_once(ping, Vec::new(), options).await
+        self.send_once(ping, Vec::new(), server, timeout).await
     }
 
     /// Options reach only what goes through `custom` and `custom_raw`: other methods of
@@ -154,12 +159,16 @@ impl ManagedClient {
         &self,
         command: CustomCommand,
         args: Vec<Value>,
-        options: Options,
+        server: Option<Server>,
+        timeout: Duration,
     ) -> FredResult<Resp3Frame> {
         let waiting = Waiting(self);
-        let client = self.client().with_options(&options);
-        // fred's future has kilobytes; each future around it would carry them along.
-        let result = Box::pin(client.custom_raw(command, args)).await;
+        let client = self.held().with_options(&options(server, timeout));
+        // fred's future has kilobytes: each future around it would carry them along, and to make it
+        // on the stack is to copy them once more.
+        let place = Box::new_uninit();
+        let sent = Box::into_pin(Box::write(place, client.custom_raw(command, args)));
+        let result = sent.await;
         match &result {
             Ok(frame) => {
                 waiting.end();
@@ -176,6 +185,10 @@ impl ManagedClient {
             },
         }
         result
+    }
+
+    fn held(&self) -> RwLockReadGuard<'_, Client> {
+        self.client.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the connections are worth examining.
@@ -208,12 +221,13 @@ impl Drop for Waiting<'_> {
 /// What keeps fred from sending a command twice: `fail_fast` gives up on it when its connection
 /// closes or there is none, a single attempt when the client is reconnected by force or
 /// drops a node of a Cluster.
-fn options(timeout: Duration) -> Options {
+fn options(server: Option<Server>, timeout: Duration) -> Options {
     Options {
         // To fred zero is no time-out at all.
         timeout: Some(timeout.max(Duration::from_millis(1))),
         max_attempts: Some(1),
         fail_fast: true,
+        cluster_node: server,
         ..Options::default()
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
+use fred::{
+    bytes_utils::Str,
+    types::{ClusterHash, CustomCommand, Resp3Frame, Value},
+};
 
 use super::{
     RedisBackend,
@@ -22,35 +25,36 @@ impl RedisBackend {
         args: Vec<Value>,
     ) -> Result<Reply> {
         let client = self.client(attempted)?;
-        self.command_on(client, attempted, name, routing_key, args)
-            .await
+        let slot = client.slot(routing_key);
+        let frame = send(client, attempted, name, slot, args, self.timeout).await?;
+        accept(attempted, frame)
     }
 
-    /// Sends a command over this client, for those whose order matters.
-    pub(super) async fn command_on(
+    /// Sends a command about one key over this client, for those whose order matters.
+    pub(super) async fn ask_on(
         &self,
         client: &ManagedClient,
         attempted: &'static str,
         name: &'static str,
-        routing_key: &str,
-        args: Vec<Value>,
+        key: Str,
     ) -> Result<Reply> {
-        let frame = send(client, attempted, name, routing_key, args, self.timeout).await?;
+        let slot = client.slot(&key);
+        let args = vec![Value::String(key)];
+        let frame = send(client, attempted, name, slot, args, self.timeout).await?;
         accept(attempted, frame)
     }
 }
 
-/// Sends a command to where `routing_key` is stored; its answer may be an error.
+/// Sends a command to where this slot is stored; its answer may be an error.
 pub(super) async fn send(
     client: &ManagedClient,
     attempted: &'static str,
     name: &'static str,
-    routing_key: &str,
+    slot: ClusterHash,
     args: Vec<Value>,
     timeout: Duration,
 ) -> Result<Resp3Frame> {
-    // `CustomCommand` ignores the other ways to say where a key is.
-    let command = CustomCommand::new_static(name, ClusterHash::from(routing_key), false);
+    let command = CustomCommand::new_static(name, slot, false);
     client
         .send(command, args, timeout)
         .await

@@ -25,11 +25,12 @@ impl KeyValue for RedisBackend {
         let key = self.name(key);
         let client = self.client(Op::Get.attempt())?;
         if !options.expiry {
-            return self.read(client, &key).await;
+            return self.read(client, key).await;
         }
         // Two commands on one connection, in this order, and no pipeline: fred's
         // costs more than it saves.
-        let (entry, left) = tokio::join!(self.read(client, &key), self.time_left(client, &key));
+        let (entry, left) =
+            tokio::join!(self.read(client, key.clone()), self.time_left(client, key));
         let (Some(entry), left) = (entry?, left?) else {
             return Ok(None);
         };
@@ -136,19 +137,13 @@ impl KeyValue for RedisBackend {
 }
 
 impl RedisBackend {
-    async fn read(&self, client: &ManagedClient, key: &Str) -> Result<Option<Entry>> {
-        let args = vec![Value::String(key.clone())];
-        let reply = self
-            .command_on(client, Op::Get.attempt(), "GET", key, args)
-            .await?;
+    async fn read(&self, client: &ManagedClient, key: Str) -> Result<Option<Entry>> {
+        let reply = self.ask_on(client, Op::Get.attempt(), "GET", key).await?;
         entry(Op::Get.attempt(), reply)
     }
 
-    async fn time_left(&self, client: &ManagedClient, key: &Str) -> Result<RemainingTtl> {
-        let args = vec![Value::String(key.clone())];
-        let reply = self
-            .command_on(client, Op::Get.attempt(), "PTTL", key, args)
-            .await?;
+    async fn time_left(&self, client: &ManagedClient, key: Str) -> Result<RemainingTtl> {
+        let reply = self.ask_on(client, Op::Get.attempt(), "PTTL", key).await?;
         reply.integer().map(RemainingTtl::from_pttl)
     }
 }

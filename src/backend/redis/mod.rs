@@ -333,7 +333,7 @@ impl RedisBackend {
 
     /// The full name of a key or a channel.
     fn name(&self, key: &Key) -> Str {
-        Str::from(format!("{}:{}", self.namespace, key.as_str()))
+        Str::from([&*self.namespace, ":", key.as_str()].concat())
     }
 
     fn check_open(&self, attempted: &'static str) -> Result<()> {

@@ -107,13 +107,14 @@ impl RedisBackend {
         call: impl Fn(Vec<Value>) -> Vec<Value>,
     ) -> Result<Reply> {
         let client = self.client(attempted)?;
+        let slot = client.slot(routing_key);
         let begun = monotonic_now();
         let by_digest = call(vec![Value::String(script.digest())]);
         let frame = send(
             client,
             attempted,
             "EVALSHA",
-            routing_key,
+            slot.clone(),
             by_digest,
             self.timeout,
         )
@@ -123,7 +124,7 @@ impl RedisBackend {
         }
         let left = self.timeout.saturating_sub(monotonic_now() - begun);
         let whole = call(vec![script.body()]);
-        let frame = send(client, attempted, "EVAL", routing_key, whole, left).await?;
+        let frame = send(client, attempted, "EVAL", slot, whole, left).await?;
         accept(attempted, frame)
     }
 }
