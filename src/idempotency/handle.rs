@@ -222,7 +222,7 @@ impl IdempotencyHandle {
         let rule = self.shared.rule_named(&found.rule);
         let hygiene = rule.map(|rule| rule.shape().hygiene).unwrap_or_default();
         let (head, body) = answer.into_parts();
-        let stored = StoredAnswer::of(head.status, &head.headers, None, body, &hygiene);
+        let stored = StoredAnswer::of(head.status, &head.headers, None, body, hygiene);
         Ok(Settlement {
             answer: stored.encode().ok_or(RecordErrorKind::TooLarge)?,
             is_sealed: false,

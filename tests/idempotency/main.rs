@@ -27,9 +27,9 @@ mod replays;
 mod sameness;
 mod schedule_runs;
 mod schedules;
+mod stacks;
 #[path = "../support/stress.rs"]
 mod stress;
-mod stacks;
 #[path = "../support/strict.rs"]
 mod strict;
 mod uploads;

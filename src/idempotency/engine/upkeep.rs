@@ -117,7 +117,7 @@ impl Store {
                 Precondition::Matches(version),
             )
             .await;
-        match put {
+        match put.map(|sent| sent.put) {
             Ok(Put::Stored(_)) => Ok(true),
             // Written all the same, if an earlier sending came through.
             Ok(Put::Conflict { current, .. }) => Ok(current
@@ -136,7 +136,8 @@ impl Store {
         version: Version,
     ) -> Result<Option<(Record, Timestamp)>, RecordError> {
         let never = Precondition::Matches(NO_VERSION);
-        match self.put(key, Bytes::new(), SHORTEST, never).await? {
+        let refused = self.put(key, Bytes::new(), SHORTEST, never).await?;
+        match refused.put {
             Put::Conflict { current, now } => match current {
                 Some(entry) if entry.version == version => {
                     Ok(Some((Record::decode(entry.value)?, now)))
