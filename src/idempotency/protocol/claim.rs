@@ -104,8 +104,7 @@ pub(in crate::idempotency) fn on_claim(
     }
     match found.state {
         State::Completed => OnClaim::Replay,
-        // An attempt before the one that failed may have been by a rule that let it run again.
-        State::Failed if found.flags.is_unaccounted && me.terms.never_again => OnClaim::Unknown,
+        State::Failed if found.is_orphan_for_ever(me.terms.never_again) => OnClaim::Unknown,
         State::Failed => OnClaim::TakeOver,
         State::InProgress if found.owner == me.owner => OnClaim::Ours,
         State::InProgress => {

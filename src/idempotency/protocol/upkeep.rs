@@ -49,9 +49,8 @@ pub(in crate::idempotency) fn on_settle(
 ) -> OnSettle {
     let is_unknown = match found.state {
         State::Completed => found.flags.is_unknown,
-        State::Failed => false,
         State::InProgress if !found.lease_left(version, now).is_zero() => return OnSettle::Running,
-        State::InProgress => found.is_orphan_for_ever(never_again),
+        State::InProgress | State::Failed => found.is_orphan_for_ever(never_again),
     };
     if is_unknown {
         OnSettle::Settle
@@ -71,10 +70,16 @@ pub(in crate::idempotency) fn is_forgotten(
 }
 
 impl Record {
-    /// Whether the handler may have begun and must not begin again, so that once its lease is over
+    /// Whether a handler may have begun that must not begin again, so that once its lease is over
     /// nobody knows what it did.
     pub(in crate::idempotency) fn is_orphan_for_ever(&self, never_again: bool) -> bool {
-        self.flags.is_started && (self.flags.never_again || never_again)
+        let may_have_run = match self.state {
+            State::InProgress => self.flags.is_started,
+            // The attempt before the one that failed may have been by a rule that let it run again.
+            State::Failed => self.flags.is_unaccounted,
+            State::Completed => false,
+        };
+        may_have_run && (self.flags.never_again || never_again)
     }
 
     /// This record, which has this version, with the answer of an operator.
