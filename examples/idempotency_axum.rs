@@ -184,7 +184,10 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         match self {
             Self::Declined => (StatusCode::PAYMENT_REQUIRED, "Declined.\n").into_response(),
-            Self::Superseded => StatusCode::CONFLICT.into_response(),
+            Self::Superseded => {
+                println!("the ledger has a later attempt");
+                StatusCode::CONFLICT.into_response()
+            }
             Self::Database(error) => {
                 eprintln!("database: {error}");
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()

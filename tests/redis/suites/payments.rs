@@ -27,6 +27,7 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
     trials!(bed, "payments":
         Standalone::a_payment_whose_process_is_killed_is_charged_once
         Standalone::a_charge_that_was_noted_down_is_not_asked_for_again
+        Standalone::an_attempt_that_was_taken_for_dead_changes_no_ledger
         Standalone::a_payment_whose_client_is_gone_ends_before_its_program
         Standalone::a_grpc_payment_is_made_once
         Standalone::jobs_are_done_once_and_a_report_has_one_writer
@@ -93,6 +94,13 @@ impl Shop {
     async fn ledger(&self) -> Result<Value> {
         let request = Request::get(format!("http://{}/ledger", self.address));
         Ok(serde_json::from_slice(send(request, "").await?.body())?)
+    }
+
+    /// Sends a signal of this name.
+    fn signal(&self, name: &str) -> Result<()> {
+        let kill = format!("kill -{name} {}", self.process.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status()?.success());
+        Ok(())
     }
 
     fn kill(mut self) -> Result<()> {
@@ -172,19 +180,34 @@ async fn a_charge_that_was_noted_down_is_not_asked_for_again(_: &Servers) -> Res
     kill_at("noted down: true", 1).await
 }
 
+async fn an_attempt_that_was_taken_for_dead_changes_no_ledger(_: &Servers) -> Result<()> {
+    let redis = Server::start().await?;
+    let mut slow = Shop::start(&redis).await?;
+    let waiting = slow.pay();
+    slow.says("noted down: true").await?;
+    slow.signal("STOP")?; // and does not know for how long
+
+    let shop = Shop::start(&redis).await?;
+    let first = shop.pay().await??;
+    let receipt: Value = serde_json::from_slice(first.body())?;
+    assert_eq!(receipt["attempt"], 2);
+
+    slow.signal("CONT")?;
+    slow.says("the ledger has a later attempt").await?;
+    let late = waiting.await??;
+    assert_eq!(late.headers()["idempotent-replayed"], "true");
+    assert_eq!(late.body(), first.body(), "one answer, whoever was asked");
+    assert_eq!(shop.ledger().await?, paid_once(1));
+    Ok(())
+}
+
 async fn a_payment_whose_client_is_gone_ends_before_its_program(_: &Servers) -> Result<()> {
     let redis = Server::start().await?;
     let mut shop = Shop::start(&redis).await?;
     let dropped = shop.pay();
     shop.says("attempt 1").await?;
     dropped.abort();
-    let interrupt = format!("kill -INT {}", shop.process.id());
-    assert!(
-        Command::new("sh")
-            .args(["-c", &interrupt])
-            .status()?
-            .success()
-    );
+    shop.signal("INT")?;
     shop.says("is in the ledger").await?;
     let last = shop.says("Stopped").await?;
     assert!(last.ends_with(": 0"), "{last}");
