@@ -61,12 +61,11 @@ impl Shop {
             lines,
         };
         let first = shop.says("Listening on http://").await?;
-        shop.address = first
+        let address = first
             .split_once("http://")
             .and_then(|(_, rest)| rest.split_once(';'))
-            .ok_or_else(|| format!("no address in {first:?}"))?
-            .0
-            .to_owned();
+            .ok_or_else(|| format!("no address in {first:?}"))?;
+        address.0.clone_into(&mut shop.address);
         Ok(shop)
     }
 
