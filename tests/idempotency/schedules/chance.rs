@@ -1,8 +1,15 @@
 //! Numbers that look random, the same ones for the same seed.
 
-/// SplitMix64.
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
+/// `SplitMix64`.
 #[derive(Clone, Debug)]
 pub(super) struct Chance(u64);
+
+/// A seed that nobody chose, with room for many after it.
+pub(crate) fn any_seed() -> u64 {
+    RandomState::new().build_hasher().finish() >> 1
+}
 
 impl Chance {
     pub(super) fn new(seed: u64) -> Self {

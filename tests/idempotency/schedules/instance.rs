@@ -59,9 +59,9 @@ impl Instance {
     ) -> Self {
         let scope = header("x-user").or_shared();
         let layer = IdempotencyLayer::new(backend, scope, rule.rule()).unwrap();
-        let handled = Arc::clone(&life);
+        let process = Arc::clone(&life);
         let handler = tower::service_fn(move |request| {
-            handle(Arc::clone(&handled), Arc::clone(&ledger), request)
+            handle(Arc::clone(&process), Arc::clone(&ledger), request)
         });
         let service = layer.layer(handler);
         let service = service.map_response(|response: http::Response<_>| response.map(Body::new));

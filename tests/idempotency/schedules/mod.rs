@@ -3,7 +3,7 @@
 //!
 //! The backend is a parameter. In memory time is virtual, and a schedule is over in a moment.
 
-mod chance;
+pub(crate) mod chance;
 mod instance;
 mod ledger;
 mod network;

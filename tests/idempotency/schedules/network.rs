@@ -276,9 +276,8 @@ impl<B: KeyValue> Line<B> {
             Fate::Refuse => return Err(refused()),
             Fate::LoseCall => (None, None, false),
             Fate::Pass(there, back) => (Some(there), Some(back), false),
-            Fate::LoseReply(travel) => (Some(travel), None, true),
+            Fate::LoseReply(travel) | Fate::LostAndLate(travel) => (Some(travel), None, true),
             Fate::Late(travel) => (Some(travel), Some(Duration::ZERO), false),
-            Fate::LostAndLate(travel) => (Some(travel), None, true),
         };
         let (answer, answered) = oneshot::channel();
         tokio::spawn(async move {

@@ -320,8 +320,8 @@ impl Draw {
     }
 
     fn moment(&mut self, longest: f64) -> Duration {
-        let share = self.chance.below(1_001);
-        self.pace.lease.mul_f64(longest * share as f64 / 1_000.0)
+        let share = u32::try_from(self.chance.below(1_001)).unwrap();
+        self.pace.lease.mul_f64(longest) * share / 1_000
     }
 }
 

@@ -139,9 +139,9 @@ fn with_last_requests(mut schedule: Schedule) -> Schedule {
 impl<B: KeyValue> Stage<B> {
     fn instance(&self, number: usize) -> Instance {
         let life = Life::new();
-        let line = self.network.line(number, &life);
+        let backend = self.network.line(number, &life);
         let rule = &self.schedule.rules[number];
-        Instance::new(life, line, rule, Arc::clone(&self.ledger))
+        Instance::new(life, backend, rule, Arc::clone(&self.ledger))
     }
 
     /// Gives the requests that were not answered, and should have been.
@@ -270,7 +270,7 @@ impl<B: KeyValue> Stage<B> {
         let rules = schedule.rules.iter().map(|rule| {
             let waits = match rule.in_progress {
                 InProgress::Wait(budget) => budget,
-                _ => Duration::ZERO,
+                InProgress::Reject => Duration::ZERO,
             };
             // It may wait for a turn and for who took over; its answer may be recorded for a lease.
             waits * 2 + rule.max_execution + rule.lease * 2
@@ -292,7 +292,9 @@ impl<B: KeyValue> Stage<B> {
             .iter()
             .map(|i| Arc::clone(&i.life))
             .collect();
-        lives.iter().for_each(|life| self.end(life));
+        for life in lives {
+            self.end(&life);
+        }
         self.network.calm_down();
         let leases = self.schedule.rules.iter().map(|rule| rule.lease);
         let lease = leases.max().unwrap_or_default();

@@ -8,6 +8,7 @@ use libtest_mimic::Trial;
 use super::connect;
 use crate::{
     schedules::{
+        chance::any_seed,
         schedule::{Event, Pace, Schedule},
         stage,
     },
@@ -24,9 +25,12 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
 
 async fn every_schedule_keeps_every_promise(servers: &Servers) -> Result<()> {
     let backend = connect(servers.address(Topology::Standalone).await?).await?;
+    let rounds = u64::from(stressed(1));
+    let first = if rounds > 1 { any_seed() } else { 0 };
     // As many at a time as leave the others their turn; each is a key of its own.
-    for round in 0..u64::from(stressed(1)) {
-        let schedules = (round * AT_ONCE..(round + 1) * AT_ONCE).map(|seed| {
+    for round in 0..rounds {
+        let first = first + round * AT_ONCE;
+        let schedules = (first..first + AT_ONCE).map(|seed| {
             let backend = backend.clone();
             async move {
                 let mut schedule = Schedule::with_seed(seed, PACE);
