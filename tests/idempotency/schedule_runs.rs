@@ -87,6 +87,36 @@ fn who_slept_past_a_lease_does_not_begin() {
 }
 
 #[test]
+fn a_claim_that_is_taken_back_hides_no_run_before_it() {
+    let mut unheard = sending(1, 1_100, 0);
+    let quick = Fate::Pass(millis(1), millis(1));
+    // It takes over, and never hears of it.
+    unheard.puts = vec![quick, Fate::LoseReply(millis(1)), Fate::LoseCall];
+    let sights = run(&after_a_crash(unheard)).unwrap();
+    assert_eq!(sights.get("unavailable"), Some(&1), "{sights:?}");
+    assert_eq!(sights.get("outcome-unknown"), Some(&2), "{sights:?}");
+}
+
+#[test]
+fn an_attempt_that_did_nothing_hides_no_run_before_it() {
+    let mut nothing = sending(1, 1_100, 0);
+    nothing.ends = Ends::NotExecuted(503);
+    let sights = run(&after_a_crash(nothing)).unwrap();
+    assert_eq!(sights.get("a second attempt"), Some(&1), "{sights:?}");
+    assert_eq!(sights.get("outcome-unknown"), Some(&2), "{sights:?}");
+}
+
+/// A handler dies that may run again; then this request comes, then one that must not run again. It
+/// is told so, and so is the last one of all.
+fn after_a_crash(second: Sending) -> Schedule {
+    Schedule {
+        requests: vec![sending(1, 0, 500), second, sending(0, 2_000, 0)],
+        events: vec![(millis(100), Event::Crash(1))],
+        ..two_instances(Recovery::Never(Unrecorded::Withhold), Recovery::ReExecute)
+    }
+}
+
+#[test]
 fn an_answer_is_put_where_nothing_is_only_while_nothing_is() {
     let quick = Fate::Pass(millis(1), millis(1));
     let mut slow = sending(0, 0, 500);

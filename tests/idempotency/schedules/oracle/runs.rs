@@ -70,17 +70,16 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// S7.
+    /// S7: where either rule says never, each run before has said that it may be again.
     pub(super) fn never_is_once(&self) -> Verdict {
         for (place, run) in self.runs.iter().enumerate() {
             let before = self.runs.iter().take(place);
             let before = before.filter(|earlier| self.life_of(earlier) == self.life_of(run));
-            let before: Vec<_> = before.collect();
-            let forbids = before
-                .iter()
-                .filter(|earlier| self.rule(earlier.request).is_never());
-            let last = before.last().filter(|_| self.rule(run.request).is_never());
-            for earlier in forbids.chain(last) {
+            for earlier in before {
+                let rules = [self.rule(earlier.request), self.rule(run.request)];
+                if !rules.iter().any(|rule| rule.is_never()) {
+                    continue;
+                }
                 let may_run_again = self.meaning(earlier) != Meaning::Final
                     && earlier.ended.is_some_and(|ended| ended <= run.began);
                 claim(may_run_again, || {
