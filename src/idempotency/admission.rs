@@ -106,13 +106,15 @@ impl Desk {
                 First::Other(Err(_)) => break,
                 First::Other(Ok(())) => {}
             }
-            match self.store.claim(key, *fingerprint, terms).await? {
-                Found::Busy { left: now_left } => left = now_left,
-                Found::Answer(record) => {
+            match self.store.claim(key, *fingerprint, terms).await {
+                Ok(Found::Busy { left: now_left }) => left = now_left,
+                Ok(Found::Answer(record)) => {
                     seat.announce(&record);
                     return Ok(Found::Answer(record));
                 }
-                found => return Ok(found),
+                // Somebody was at work, and that nobody can be asked now is no news of them.
+                Err(ClaimError::Unavailable(error)) => UNCLAIMED.warn(&error),
+                settled => return settled,
             }
         }
         Ok(Found::Busy { left })

@@ -165,6 +165,19 @@ async fn an_outage_before_the_claim_is_told_and_runs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_an_outage_nothing_is_looked_for_that_cannot_be_there() {
+    let beds = beds(&rule(), 0, None);
+    beds.faults.go_down();
+    for _ in 0..3 {
+        beds.faulty.post("a", "").await;
+    }
+    beds.faults.come_up();
+    let calls = beds.faults.total_calls();
+    sleep(LEASE + 1).await;
+    assert_eq!(beds.faults.total_calls(), calls);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_before_the_claim_is_passed_through_where_the_rule_says_so() {
     let passing = rule().with_outage(Outage::PassThrough).unwrap();
     let backend = FaultBackend::new(memory());

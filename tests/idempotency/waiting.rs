@@ -6,9 +6,9 @@ use axum::response::IntoResponse as _;
 use futures_util::future::join_all;
 use http::StatusCode;
 use tower_stash::{
-    backend::MemoryBackend,
-    idempotency::{IdempotencyRule, InProgress},
-    testing::FaultBackend,
+    backend::{BackendErrorKind, MemoryBackend},
+    idempotency::{IdempotencyRule, InProgress, Outage},
+    testing::{Fault, FaultBackend},
 };
 
 use crate::fixture::{
@@ -235,4 +235,66 @@ async fn keys_that_are_waited_for_do_not_mix() {
         assert_eq!(&answer.body, key);
     }
     assert_eq!(bed.runs(), 3);
+}
+
+/// What a claim whose reply was lost may have left is looked for in the background. That must not
+/// find what the same request claims later.
+#[tokio::test(start_paused = true)]
+async fn who_waits_after_a_lost_reply_keeps_what_it_claims_in_the_end() {
+    let memory = memory();
+    let faulty = FaultBackend::new(memory.clone());
+    let bed = |backend| {
+        Bed::new(backend, waiting(MINUTE), |request| async move {
+            let attempt = execution(&request).attempt();
+            if attempt == 1 {
+                sleep(1).await;
+                return StatusCode::BAD_GATEWAY.into_response();
+            }
+            sleep(20).await;
+            attempt.to_string().into_response()
+        })
+    };
+    let first = bed(FaultBackend::new(memory.clone()))
+        .sending(post("a", ""))
+        .await;
+    faulty.script([Fault::Fail(BackendErrorKind::Disconnected)]);
+    let second = bed(faulty).sending(post("a", "")).await;
+    assert_eq!(first.await.unwrap().status(), 502);
+    let competitor = Bed::new(memory, rule(), |_| async { "done".into_response() });
+    for _ in 0..15 {
+        sleep(1).await;
+        assert_eq!(competitor.post("a", "").await.refusal().0, 409);
+    }
+    assert_eq!(second.await.unwrap().body, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_does_not_notice_a_short_outage() {
+    for outage in [Outage::Reject, Outage::PassThrough] {
+        let two = two(&waiting(MINUTE).with_outage(outage).unwrap());
+        let first = two.there.sending(post("a", "")).await;
+        let second = two.here.sending(post("a", "")).await;
+        sleep(1).await;
+        two.backend.go_down();
+        sleep(10).await;
+        two.backend.come_up();
+        assert!(!second.is_finished());
+        two.gate.open();
+        assert_eq!(first.await.unwrap().body, "done");
+        assert!(second.await.unwrap().is_replay());
+        assert_eq!(two.here.runs(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_through_an_outage_to_the_end_does_not_run_beside_who_works() {
+    for outage in [Outage::Reject, Outage::PassThrough] {
+        let two = two(&waiting(Duration::from_secs(3)).with_outage(outage).unwrap());
+        let _first = two.there.sending(post("a", "")).await;
+        let second = two.here.sending(post("a", "")).await;
+        two.backend.go_down();
+        let second = second.await.unwrap();
+        assert_eq!(second.refusal(), refused(409, "in-progress"));
+        assert_eq!(two.here.runs(), 0);
+    }
 }

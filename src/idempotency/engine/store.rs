@@ -75,12 +75,17 @@ impl Store {
         };
         let withdrawal = Withdrawal::of(self, key, &me);
         let mut is_answered = true;
-        let found = self.try_claim(key, &me, &mut is_answered).await?;
+        let found = self.try_claim(key, &me, &mut is_answered).await;
         // Whatever is found, what was not answered may arrive yet.
-        if is_answered || matches!(found, Found::Ours(_)) {
+        let may_be_left = match &found {
+            Ok(Found::Ours(_)) => false,
+            Err(ClaimError::Unavailable(error)) => !is_answered || error.may_have_applied(),
+            _ => !is_answered,
+        };
+        if !may_be_left {
             withdrawal.cancel();
         }
-        Ok(found)
+        found
     }
 
     /// Puts and decides until it is settled; says whether every put was answered.
