@@ -4,8 +4,8 @@ use axum::response::IntoResponse as _;
 use http::{HeaderName, HeaderValue, Method, Request};
 use tower_stash::{
     backend::MemoryBackend,
-    idempotency::{IdempotencyRule, KeyPresence, KeySyntax, Recovery},
-    policy::{Policy, Routes},
+    idempotency::{IdempotencyLayer, IdempotencyRule, KeyPresence, KeySyntax, Recovery},
+    policy::{KeyExtractor as _, Policy, Routes, header},
     testing::FaultBackend,
 };
 
@@ -197,4 +197,22 @@ async fn problems_link_to_their_page_and_show_nothing_of_the_key() {
     );
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert!(!format!("{answer:?}").contains("secret"));
+}
+
+#[tokio::test]
+async fn what_the_types_of_problems_begin_with_can_be_said() {
+    let scope = header("x-user").or_shared();
+    let layer = IdempotencyLayer::new(MemoryBackend::new(), scope, rule()).unwrap();
+    for wrong in ["", "<a>", "with space", "https://a\"b"] {
+        assert!(layer.clone().with_problem_base(wrong).is_err(), "{wrong}");
+    }
+    let layer = layer
+        .with_problem_base("https://shop.example/problems/")
+        .unwrap();
+    let bed = Bed::behind(layer, |_| async { "hello".into_response() });
+    let answer = with_lines(&bed, &[]).await;
+    let expected = "https://shop.example/problems/key-missing";
+    assert_eq!(answer.json()["type"], expected);
+    let link = format!("<{expected}>; rel=\"describedby\"");
+    assert_eq!(answer.header("link"), Some(&*link));
 }

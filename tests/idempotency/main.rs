@@ -32,6 +32,7 @@ mod stacks;
 mod stress;
 #[path = "../support/strict.rs"]
 mod strict;
+mod unreadable;
 mod uploads;
 mod waiting;
 

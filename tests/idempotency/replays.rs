@@ -12,7 +12,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::StreamBody;
 use tower_stash::{backend::MemoryBackend, idempotency::IdempotencyRule, marks::Replayed};
 
-use crate::fixture::{Answer, Bed, post, rule};
+use crate::fixture::{Answer, Bed, memory, post, rule, sleep};
 
 /// The first answer of a handler, and its replay.
 async fn twice(rule: IdempotencyRule, answer: fn() -> Response) -> (Answer, Answer) {
@@ -178,4 +178,17 @@ async fn a_hook_may_rewrite_the_replay_and_not_the_first_answer() {
     let second = bed.post("a", "").await;
     assert_eq!((second.status(), second.header("age")), (202, Some("3")));
     assert!(!second.is_replay());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_kept_for_as_long_as_the_rule_says_and_replays_prolong_nothing() {
+    const HOUR: u64 = 3_600;
+    let bed = Bed::new(memory(), rule(), |_| async { "done".into_response() });
+    bed.post("a", "").await;
+    sleep(12 * HOUR).await;
+    assert!(bed.post("a", "").await.is_replay());
+    sleep(12 * HOUR - 60).await;
+    assert!(bed.post("a", "").await.is_replay());
+    sleep(61).await;
+    assert!(!bed.post("a", "").await.is_replay());
 }
