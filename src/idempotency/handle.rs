@@ -114,7 +114,10 @@ impl IdempotencyHandle {
     ) -> Result<Option<Inspection>, RecordError> {
         let key = self.key(whose, key);
         let read = self.shared.core.desk.store.inspect(&key).await?;
-        Ok(read.map(|read| Inspection::of(read, status)))
+        Ok(read.map(|read| {
+            let never_again = self.never_again(&read.record);
+            Inspection::of(read, never_again, status)
+        }))
     }
 
     /// Deletes what is recorded under this key, if it is what an [`inspect`](Self::inspect) has
@@ -186,12 +189,9 @@ impl IdempotencyHandle {
     ) -> Result<bool, RecordError> {
         let key = self.key(whose, key);
         let store = &self.shared.core.desk.store;
+        let never_again = |found: &Record| self.never_again(found);
         let settlement = |found: &Record| self.settlement(found, answer);
-        let is_never = |found: &Record| {
-            let rule = self.shared.rule_named(&found.rule);
-            rule.is_some_and(|rule| rule.shape().terms.never_again)
-        };
-        store.settle(&key, version, settlement, is_never).await
+        store.settle(&key, version, never_again, settlement).await
     }
 
     /// Lets no handler begin any more, and waits for those that run; says how many had not ended in
@@ -211,6 +211,13 @@ impl IdempotencyHandle {
 
     fn key(&self, whose: &SubjectId, key: &str) -> Key {
         self.shared.key(&http_scope(whose), key)
+    }
+
+    /// Whether what may have begun must not begin again, by what the rule that the key was claimed
+    /// under says now.
+    fn never_again(&self, found: &Record) -> bool {
+        let rule = self.shared.rule_named(&found.rule);
+        rule.is_some_and(|rule| rule.shape().terms.never_again)
     }
 
     /// This answer, as it is stored by the rule that the key was claimed under.

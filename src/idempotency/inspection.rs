@@ -21,6 +21,7 @@ pub struct Inspection {
     expires_in: Duration,
     state: KeyState,
     status: Option<StatusCode>,
+    is_outcome_unknown: bool,
 }
 
 /// How far the work under a key is.
@@ -47,7 +48,8 @@ pub enum KeyState {
     /// It is done, and its answer cannot be read here: it is damaged, or sealed with a secret that
     /// this program does not have.
     Unreadable,
-    /// It ended without an answer to keep; the next request with the key runs it again.
+    /// It ended without an answer to keep; the next request with the key runs it again, unless
+    /// [nobody knows](Inspection::is_outcome_unknown) what earlier attempts did.
     Failed,
 }
 
@@ -56,12 +58,19 @@ pub enum KeyState {
 pub(super) enum Payload {
     /// That of a request.
     Response(StatusCode),
+    /// What work came to that is no request.
+    Result,
     Unreadable,
 }
 
 impl Inspection {
-    /// What was read, where `payload` reads what is recorded of an answer.
-    pub(super) fn of(read: Read, payload: impl FnOnce(&Record) -> Payload) -> Self {
+    /// What was read, where `payload` reads what is recorded of an answer, and `never_again` is what
+    /// the record's rule says by now.
+    pub(super) fn of(
+        read: Read,
+        never_again: bool,
+        payload: impl FnOnce(&Record) -> Payload,
+    ) -> Self {
         let Read {
             record,
             version,
@@ -70,25 +79,26 @@ impl Inspection {
         // Whoever made it live for ever took away its age.
         let expires_in = expires_in.unwrap_or(record.ttl);
         let age = record.ttl.saturating_sub(expires_in);
+        let lease_left = record.lease.saturating_sub(age);
         let (state, status) = match record.state {
-            State::InProgress => {
-                let state = KeyState::InProgress {
+            State::InProgress => (
+                KeyState::InProgress {
                     is_started: record.flags.is_started,
-                    lease_left: record.lease.saturating_sub(age),
-                };
-                (state, None)
-            }
+                    lease_left,
+                },
+                None,
+            ),
             State::Failed => (KeyState::Failed, None),
             State::Completed if record.flags.is_unknown => (KeyState::OutcomeUnknown, None),
             State::Completed => match payload(&record) {
-                Payload::Response(status) => {
-                    let is_replayable = !record.flags.is_not_replayable;
-                    (KeyState::Completed { is_replayable }, Some(status))
-                }
+                Payload::Response(status) => (KeyState::completed(&record), Some(status)),
+                Payload::Result => (KeyState::completed(&record), None),
                 Payload::Unreadable => (KeyState::Unreadable, None),
             },
         };
+        let is_running = record.state == State::InProgress && !lease_left.is_zero();
         Self {
+            is_outcome_unknown: !is_running && record.is_outcome_unknown(never_again),
             record,
             version,
             expires_in,
@@ -103,24 +113,19 @@ impl Inspection {
         self.state
     }
 
-    /// The status of the answer, if there is one and it is a response.
+    /// The status of the answer, if there is one and it is a response; what
+    /// [`Idempotent::run`](super::Idempotent::run) came to has none.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.status
     }
 
     /// Whether a repetition is told that nobody knows what became of the request, so that it can be
-    /// [settled](super::IdempotencyHandle::settle). By [`age`](Self::age), and so a hint; and by
-    /// what the rule said when the key was claimed.
+    /// [settled](super::IdempotencyHandle::settle). A hint while it is in progress, by
+    /// [`age`](Self::age).
     #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {
-        match self.state {
-            KeyState::OutcomeUnknown => true,
-            KeyState::InProgress { lease_left, .. } => {
-                lease_left.is_zero() && self.record.is_orphan_for_ever(false)
-            }
-            _ => false,
-        }
+        self.is_outcome_unknown
     }
 
     /// Which write of the record was read: what [`forget`](super::IdempotencyHandle::forget) and
@@ -169,11 +174,20 @@ impl Inspection {
     }
 }
 
+impl KeyState {
+    fn completed(record: &Record) -> Self {
+        Self::Completed {
+            is_replayable: !record.flags.is_not_replayable,
+        }
+    }
+}
+
 impl fmt::Debug for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inspection")
             .field("state", &self.state)
             .field("status", &self.status)
+            .field("is_outcome_unknown", &self.is_outcome_unknown)
             .field("version", &self.version)
             .field("attempt", &self.attempt())
             .field("fence", &self.fence())

@@ -193,6 +193,7 @@ mod recovery_points;
 mod rooms;
 mod rule;
 mod run;
+mod run_records;
 #[cfg(feature = "sealed-answers")]
 mod seal;
 mod service;

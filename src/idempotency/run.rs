@@ -10,6 +10,7 @@ use super::{
     admission::Admission,
     catch::Catch,
     conduct::{Run, Told, Writing},
+    engine::Store,
     problem::Problem,
     protocol::{Fingerprint, Flags, Record},
     rule::Shape,
@@ -183,10 +184,29 @@ impl Idempotent {
 
     /// Where work with this key is recorded, and what stands for it.
     fn names(&self, key: impl KeyPart, request: &[u8]) -> (Key, Fingerprint) {
-        let parts = KeyParts::new().with(GROUP).with(self.rule.name()).with(key);
+        let parts = self.parts(key);
         let fingerprint = self.core.digester.hash_with_tail(&parts, request);
         let key = Key::new(Kind::EXECUTION, self.core.digester.digest(&parts));
         (key, Fingerprint::from_bytes(*fingerprint.as_bytes()))
+    }
+
+    /// Where work with this key is recorded.
+    pub(super) fn record_key(&self, key: impl KeyPart) -> Key {
+        let name = self.core.digester.digest(&self.parts(key));
+        Key::new(Kind::EXECUTION, name)
+    }
+
+    fn parts(&self, key: impl KeyPart) -> KeyParts {
+        KeyParts::new().with(GROUP).with(self.rule.name()).with(key)
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.core.desk.store
+    }
+
+    /// Whether work that may have begun must not begin again.
+    pub(super) fn never_again(&self) -> bool {
+        self.rule.shape().terms.never_again
     }
 
     fn refused<E>(&self, problem: Problem) -> RunError<E> {

@@ -9,8 +9,8 @@ use tokio::{sync::Semaphore, task::JoinHandle, time::sleep};
 use tower_stash::{
     backend::{BackendErrorKind, MemoryBackend, Version},
     idempotency::{
-        IdempotencyRule, Inspection, KeyState, Outcome, RecordError, RecordErrorKind, Recovery,
-        Unrecorded,
+        Done, IdempotencyRule, Idempotent, Inspection, KeyState, Outcome, RecordError,
+        RecordErrorKind, Recovery, Unrecorded,
     },
     policy::SubjectId,
     testing::{Fault, FaultBackend, ManualClock},
@@ -588,6 +588,7 @@ async fn an_orphan_is_settled_if_its_rule_says_never_by_now() {
     let before = office(rule(), made);
     let _sent = before.orphan().await;
     let now = over(before.backend.clone(), before.clock.clone(), never(), made);
+    assert!(now.found().await.is_outcome_unknown());
     assert_eq!(
         now.bed.post(KEY, "1 apple").await.problem(),
         "outcome-unknown"
@@ -695,4 +696,60 @@ async fn an_outage_is_told_with_its_cause_and_without_the_key() {
     for error in [office.forget(version).await, office.settle(version).await] {
         assert_eq!(error.unwrap_err().kind(), RecordErrorKind::Unavailable);
     }
+}
+
+#[tokio::test]
+async fn work_that_is_no_request_is_seen_settled_and_forgotten_as_well() {
+    let clock = ManualClock::new();
+    let memory = MemoryBackend::new().with_clock(clock.clone());
+    let jobs = Idempotent::new(memory, never()).unwrap();
+    let run = async |fails: bool| {
+        let work = move |_| async move { if fails { Err("no") } else { Ok("sent") } };
+        jobs.run(KEY, "an invoice", work).await
+    };
+    assert!(run(true).await.is_err());
+    let found = jobs.inspect(KEY).await.unwrap().unwrap();
+    assert!(found.is_outcome_unknown());
+    assert!(
+        jobs.settle(KEY, found.version(), "sent by hand")
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        run(false).await.unwrap(),
+        Done::Replayed("sent by hand".into())
+    );
+
+    let found = jobs.inspect(KEY).await.unwrap().unwrap();
+    assert!(matches!(found.state(), KeyState::Completed { .. }));
+    assert_eq!((found.status(), found.is_never_again()), (None, true));
+    let refused = jobs.settle(KEY, found.version(), "otherwise").await;
+    assert_eq!(refused.unwrap_err().kind(), RecordErrorKind::NotUnknown);
+    assert!(jobs.inspect("k-4712").await.unwrap().is_none());
+    assert!(!jobs.forget("k-4712", found.version()).await.unwrap());
+    assert!(jobs.forget(KEY, found.version()).await.unwrap());
+    assert_eq!(run(false).await.unwrap(), Done::Ran("sent".into()));
+    let found = jobs.inspect(KEY).await.unwrap().unwrap();
+    assert!(jobs.forget_running(KEY, found.version()).await.unwrap());
+    assert!(jobs.inspect(KEY).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_failure_after_an_orphan_is_settled_where_its_rule_says_never_by_now() {
+    let before = office(rule(), fails);
+    let _orphan = before.orphan().await;
+    before.gate.add_permits(2);
+    before.bed.post(KEY, "1 apple").await;
+    let found = before.found().await;
+    assert_eq!((found.state(), found.attempt()), (KeyState::Failed, 2));
+    assert!(!found.is_outcome_unknown());
+    let now = over(before.backend.clone(), before.clock.clone(), never(), made);
+    let found = now.found().await;
+    assert!(found.is_outcome_unknown());
+    assert_eq!(
+        now.bed.post(KEY, "1 apple").await.problem(),
+        "outcome-unknown"
+    );
+    assert!(now.settle(found.version()).await.unwrap());
+    assert_eq!(now.bed.post(KEY, "1 apple").await.status(), 202);
 }

@@ -87,19 +87,19 @@ impl Store {
     }
 
     /// Gives an answer to the record of this version, and says whether it has it; one whose outcome
-    /// is known, or may become known, stays as it is. `is_never` says of a rule's name whether what
-    /// may have begun under it must not begin again.
+    /// is known, or may become known, stays as it is. `never_again` is what the record's rule says
+    /// by now.
     pub(in crate::idempotency) async fn settle(
         &self,
         key: &Key,
         version: Version,
+        never_again: impl FnOnce(&Record) -> bool,
         settlement: impl FnOnce(&Record) -> Result<Settlement, RecordError>,
-        is_never: impl FnOnce(&Record) -> bool,
     ) -> Result<bool, RecordError> {
         let Some((found, now)) = self.look(key, version).await? else {
             return Ok(false);
         };
-        match on_settle(&found, version, now, is_never(&found)) {
+        match on_settle(&found, version, now, never_again(&found)) {
             OnSettle::Settle => {}
             OnSettle::Running => return Err(RecordErrorKind::Running.into()),
             OnSettle::Known => return Err(RecordErrorKind::NotUnknown.into()),
@@ -136,8 +136,7 @@ impl Store {
         version: Version,
     ) -> Result<Option<(Record, Timestamp)>, RecordError> {
         let never = Precondition::Matches(NO_VERSION);
-        let refused = self.put(key, Bytes::new(), SHORTEST, never).await?;
-        match refused.put {
+        match self.put(key, Bytes::new(), SHORTEST, never).await?.put {
             Put::Conflict { current, now } => match current {
                 Some(entry) if entry.version == version => {
                     Ok(Some((Record::decode(entry.value)?, now)))
@@ -191,7 +190,7 @@ mod tests {
                 store.inspect(&key()).await.map(drop),
                 store.forget(&key(), version).await.map(drop),
                 store
-                    .settle(&key(), version, settlement, |_| true)
+                    .settle(&key(), version, |_| true, settlement)
                     .await
                     .map(drop),
             ];

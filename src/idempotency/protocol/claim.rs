@@ -104,14 +104,14 @@ pub(in crate::idempotency) fn on_claim(
     }
     match found.state {
         State::Completed => OnClaim::Replay,
-        State::Failed if found.is_orphan_for_ever(me.terms.never_again) => OnClaim::Unknown,
+        State::Failed if found.is_outcome_unknown(me.terms.never_again) => OnClaim::Unknown,
         State::Failed => OnClaim::TakeOver,
         State::InProgress if found.owner == me.owner => OnClaim::Ours,
         State::InProgress => {
             let left = found.lease_left(version, now);
             if !left.is_zero() {
                 OnClaim::Busy { left }
-            } else if found.is_orphan_for_ever(me.terms.never_again) {
+            } else if found.is_outcome_unknown(me.terms.never_again) {
                 OnClaim::Unknown
             } else {
                 OnClaim::TakeOver

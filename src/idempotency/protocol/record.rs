@@ -112,6 +112,17 @@ impl Record {
         self.lease.saturating_sub(now - version.written_at())
     }
 
+    /// Whether nobody knows what became of the work, and nobody does it again; of work in progress,
+    /// once its lease is over. `never_again` is what the rule says by now.
+    pub(in crate::idempotency) fn is_outcome_unknown(&self, never_again: bool) -> bool {
+        match self.state {
+            State::Completed => self.flags.is_unknown,
+            State::InProgress => self.flags.is_started && (self.flags.never_again || never_again),
+            // An attempt before the one that failed may have been by a rule that let it run again.
+            State::Failed => self.flags.is_unaccounted && never_again,
+        }
+    }
+
     /// The bytes to be stored.
     pub(in crate::idempotency) fn encode(&self) -> Bytes {
         let mut stored = Vec::with_capacity(HEAD_LEN + self.rule.len() + self.payload.len());

@@ -20,7 +20,7 @@ pub(in crate::idempotency) enum OnSettle {
     Settle,
     /// Its owner is to be left alone yet.
     Running,
-    /// It has an answer, or the next request with the key makes one.
+    /// It has an answer, or the next request with the key may make one.
     Known,
 }
 
@@ -47,12 +47,10 @@ pub(in crate::idempotency) fn on_settle(
     now: Timestamp,
     never_again: bool,
 ) -> OnSettle {
-    let is_unknown = match found.state {
-        State::Completed => found.flags.is_unknown,
-        State::InProgress if !found.lease_left(version, now).is_zero() => return OnSettle::Running,
-        State::InProgress | State::Failed => found.is_orphan_for_ever(never_again),
-    };
-    if is_unknown {
+    let is_running = found.state == State::InProgress && !found.lease_left(version, now).is_zero();
+    if is_running {
+        OnSettle::Running
+    } else if found.is_outcome_unknown(never_again) {
         OnSettle::Settle
     } else {
         OnSettle::Known
@@ -70,18 +68,6 @@ pub(in crate::idempotency) fn is_forgotten(
 }
 
 impl Record {
-    /// Whether a handler may have begun that must not begin again, so that once its lease is over
-    /// nobody knows what it did.
-    pub(in crate::idempotency) fn is_orphan_for_ever(&self, never_again: bool) -> bool {
-        let may_have_run = match self.state {
-            State::InProgress => self.flags.is_started,
-            // The attempt before the one that failed may have been by a rule that let it run again.
-            State::Failed => self.flags.is_unaccounted,
-            State::Completed => false,
-        };
-        may_have_run && (self.flags.never_again || never_again)
-    }
-
     /// This record, which has this version, with the answer of an operator.
     ///
     /// Its owner is a new one: the old one, should it live, finds that the key is lost to somebody
@@ -127,7 +113,7 @@ mod tests {
             epoch: None,
             lease: LEASE,
             ttl: Duration::from_secs(60),
-            owner: Owner::from_bytes([1; 16]),
+            owner: Owner::random().unwrap(),
             fingerprint: Fingerprint::from_bytes([7; 32]),
             rule: Bytes::from_static(b"orders"),
             payload: Bytes::from_static(b"a step"),
@@ -191,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_is_settled_only_if_nobody_knows_how() {
+    fn what_is_over_is_settled_only_if_nobody_knows_how_and_no_attempt_follows() {
         let at_once = after(Duration::ZERO);
         let settle = |state, flags| on_settle(&record(state, flags), WRITTEN, at_once, true);
         let unknown = Flags {
@@ -201,6 +187,11 @@ mod tests {
         assert_eq!(settle(State::Completed, unknown), OnSettle::Settle);
         assert_eq!(settle(State::Completed, started(true)), OnSettle::Known);
         assert_eq!(settle(State::Failed, unknown), OnSettle::Known);
+        let unaccounted = Flags {
+            is_unaccounted: true,
+            ..Flags::default()
+        };
+        assert_eq!(settle(State::Failed, unaccounted), OnSettle::Settle);
         for state in [State::Completed, State::Failed] {
             let found = record(state, started(true));
             assert_eq!(on_forget(&found, WRITTEN, at_once), OnForget::Delete);
@@ -218,7 +209,7 @@ mod tests {
                 ..started(true)
             },
         );
-        let operator = Owner::from_bytes([2; 16]);
+        let operator = Owner::random().unwrap();
         let settled = found.settled(WRITTEN, operator, Bytes::from_static(b"paid"), false);
         let expected = Record {
             epoch: Some(WRITTEN),

@@ -1,0 +1,74 @@
+//! What is recorded of work that is no request, for operators.
+
+use bytes::Bytes;
+
+use super::{
+    Idempotent, Inspection, RecordError, engine::Settlement, inspection::Payload, protocol::Record,
+};
+use crate::{backend::Version, key::KeyPart};
+
+impl Idempotent {
+    /// What is recorded under this key; `None` if nothing is. See
+    /// [`IdempotencyHandle::inspect`](super::IdempotencyHandle::inspect).
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`].
+    pub async fn inspect(&self, key: impl KeyPart) -> Result<Option<Inspection>, RecordError> {
+        let read = self.store().inspect(&self.record_key(key)).await?;
+        let never_again = self.never_again();
+        Ok(read.map(|read| Inspection::of(read, never_again, |_| Payload::Result)))
+    }
+
+    /// Deletes what is recorded under this key, if it is what an [`inspect`](Self::inspect) has
+    /// shown, and says whether it is gone; work that may be running is refused. See
+    /// [`IdempotencyHandle::forget`](super::IdempotencyHandle::forget).
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`].
+    pub async fn forget(&self, key: impl KeyPart, version: Version) -> Result<bool, RecordError> {
+        let key = self.record_key(key);
+        self.store().forget(&key, version).await
+    }
+
+    /// As [`forget`](Self::forget), also if the work may be running. See
+    /// [`IdempotencyHandle::forget_running`](super::IdempotencyHandle::forget_running).
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`].
+    pub async fn forget_running(
+        &self,
+        key: impl KeyPart,
+        version: Version,
+    ) -> Result<bool, RecordError> {
+        let key = self.record_key(key);
+        self.store().forget_running(&key, version).await
+    }
+
+    /// Gives this result to work of which nobody knows what became, if what is recorded is what an
+    /// [`inspect`](Self::inspect) has shown, and says whether it has it. See
+    /// [`IdempotencyHandle::settle`](super::IdempotencyHandle::settle).
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`].
+    pub async fn settle(
+        &self,
+        key: impl KeyPart,
+        version: Version,
+        result: impl Into<Bytes>,
+    ) -> Result<bool, RecordError> {
+        let key = self.record_key(key);
+        let settlement = |_: &Record| {
+            Ok(Settlement {
+                answer: result.into(),
+                is_sealed: false,
+            })
+        };
+        let never_again = |_: &Record| self.never_again();
+        let store = self.store();
+        store.settle(&key, version, never_again, settlement).await
+    }
+}
