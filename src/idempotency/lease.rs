@@ -9,6 +9,7 @@ use super::{
     admission::pause,
     engine::{Claim, ClaimError, Found, Renewals, Renewed, Store, Unwritten},
     protocol::{Fingerprint, Terms},
+    rule::whole_millis,
 };
 use crate::{
     backend::{BackendError, Breaker, KeyValue},
@@ -88,7 +89,7 @@ impl Leases {
                 "a lease has 100 ms to one hour; ten seconds are usual",
             ));
         }
-        self.lease = Duration::from_millis(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX));
+        self.lease = whole_millis(lease);
         Ok(self)
     }
 

@@ -308,7 +308,7 @@ impl<E> From<Problem> for RunError<E> {
     }
 }
 
-impl<E: fmt::Display> fmt::Display for RunError<E> {
+impl<E> fmt::Display for RunError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Busy(left) => write!(
@@ -323,7 +323,7 @@ impl<E: fmt::Display> fmt::Display for RunError<E> {
             }
             Self::Unavailable => f.write_str("could not begin: nobody knows whether it was done"),
             Self::Panicked => f.write_str("the work panicked"),
-            Self::Failed(error) => write!(f, "the work failed: {error}"),
+            Self::Failed(_) => f.write_str("the work failed"),
         }
     }
 }

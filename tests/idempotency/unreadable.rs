@@ -13,7 +13,7 @@ use tower_stash::{
     key::Key,
 };
 
-use crate::fixture::{Bed, memory, never, post, refused, rule};
+use crate::fixture::{Bed, memory, never, refused, rule};
 
 /// A backend in which every record that is read has been changed in this way.
 #[derive(Clone)]

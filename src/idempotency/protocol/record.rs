@@ -77,11 +77,6 @@ impl Owner {
         getrandom::fill(&mut bytes)?;
         Ok(Self(bytes))
     }
-
-    #[cfg(test)]
-    pub(in crate::idempotency) const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
-        Self(bytes)
-    }
 }
 
 impl fmt::Debug for Owner {

@@ -349,7 +349,7 @@ impl fmt::Debug for IdempotencyRule {
 }
 
 /// Rounded up, since that is what is stored.
-fn whole_millis(duration: Duration) -> Duration {
+pub(super) fn whole_millis(duration: Duration) -> Duration {
     let millis = duration.as_nanos().div_ceil(1_000_000);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
