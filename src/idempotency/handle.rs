@@ -7,7 +7,6 @@ use http::Response;
 
 use super::{
     answer::StoredAnswer,
-    engine::Settlement,
     inspection::{Inspection, Payload},
     protocol::Record,
     record_error::{RecordError, RecordErrorKind},
@@ -113,10 +112,12 @@ impl IdempotencyHandle {
         key: &str,
     ) -> Result<Option<Inspection>, RecordError> {
         let key = self.key(whose, key);
-        let read = self.shared.core.desk.store.inspect(&key).await?;
+        let store = &self.shared.core.desk.store;
+        let read = store.inspect(&key).await?;
         Ok(read.map(|read| {
             let never_again = self.never_again(&read.record);
-            Inspection::of(read, never_again, status)
+            let answer = |found: &Record| store.sealing.open(&key, found);
+            Inspection::of(read, never_again, |found| status(answer(found)))
         }))
     }
 
@@ -190,8 +191,8 @@ impl IdempotencyHandle {
         let key = self.key(whose, key);
         let store = &self.shared.core.desk.store;
         let never_again = |found: &Record| self.never_again(found);
-        let settlement = |found: &Record| self.settlement(found, answer);
-        store.settle(&key, version, never_again, settlement).await
+        let answer = |found: &Record| self.stored(found, answer);
+        store.settle(&key, version, never_again, answer).await
     }
 
     /// Lets no handler begin any more, and waits for those that run; says how many had not ended in
@@ -221,19 +222,12 @@ impl IdempotencyHandle {
     }
 
     /// This answer, as it is stored by the rule that the key was claimed under.
-    fn settlement(
-        &self,
-        found: &Record,
-        answer: Response<Bytes>,
-    ) -> Result<Settlement, RecordError> {
+    fn stored(&self, found: &Record, answer: Response<Bytes>) -> Result<Bytes, RecordError> {
         let rule = self.shared.rule_named(&found.rule);
         let hygiene = rule.map(|rule| rule.shape().hygiene).unwrap_or_default();
         let (head, body) = answer.into_parts();
         let stored = StoredAnswer::of(head.status, &head.headers, None, body, hygiene);
-        Ok(Settlement {
-            answer: stored.encode().ok_or(RecordErrorKind::TooLarge)?,
-            is_sealed: false,
-        })
+        Ok(stored.encode().ok_or(RecordErrorKind::TooLarge)?)
     }
 }
 
@@ -243,9 +237,9 @@ impl fmt::Debug for IdempotencyHandle {
     }
 }
 
-/// What an operator is told of a recorded answer.
-fn status(record: &Record) -> Payload {
-    match StoredAnswer::decode(record.payload.clone()) {
+/// What an operator is told of a recorded answer, if it could be opened.
+fn status(answer: Option<Bytes>) -> Payload {
+    match answer.and_then(StoredAnswer::decode) {
         Some(answer) => Payload::Response(answer.status),
         None => Payload::Unreadable,
     }

@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
+#[cfg(feature = "sealed-answers")]
+use super::{AnswerKeys, engine::Sealing};
 use super::{
     Idempotency, IdempotencyHandle, IdempotencyRule,
     shared::{Core, Shared},
@@ -86,6 +88,21 @@ impl<R> IdempotencyLayer<R> {
     #[must_use]
     pub fn with_key_secret(mut self, secret: impl AsRef<[u8]>) -> Self {
         Arc::make_mut(&mut self.shared).core.digester = Digester::with_secret(secret.as_ref());
+        self
+    }
+
+    /// Encrypts answers and [recovery points](super::Execution::checkpoint) in the store, with keys
+    /// that all instances must share.
+    ///
+    /// What was stored before stays readable. What is stored encrypted, and cannot be read because
+    /// the key is not among these, or there are none, is answered
+    /// [`record-unreadable`](super#record-unreadable), and its handler does not run again.
+    #[cfg(feature = "sealed-answers")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sealed-answers")))]
+    #[must_use]
+    pub fn with_answer_keys(mut self, keys: AnswerKeys) -> Self {
+        let shared = Arc::make_mut(&mut self.shared);
+        shared.core.desk.store.sealing = Sealing::with(keys);
         self
     }
 

@@ -159,7 +159,8 @@
 //!
 //! ### record-unreadable
 //!
-//! 500, `INTERNAL`: what is recorded under this key is damaged.
+//! 500, `INTERNAL`: what is recorded under this key is damaged, or encrypted with a key that this
+//! instance does not have. It stays as it is.
 //!
 //! ### unavailable
 //!

@@ -1,10 +1,12 @@
 //! Work that runs once and is no request: jobs of a queue, webhooks, messages.
 
-use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
+use std::{error::Error, fmt, future::Future, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+#[cfg(feature = "sealed-answers")]
+use super::{AnswerKeys, engine::Sealing};
 use super::{
     Execution, IdempotencyRule, InProgress, Outage, Recovery, Unrecorded,
     admission::Admission,
@@ -122,6 +124,17 @@ impl Idempotent {
         self
     }
 
+    /// Encrypts results and [recovery points](Execution::checkpoint) in the store; see
+    /// [`IdempotencyLayer::with_answer_keys`](super::IdempotencyLayer::with_answer_keys). Where one
+    /// cannot be read, that is [`RunError::Unavailable`].
+    #[cfg(feature = "sealed-answers")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "sealed-answers")))]
+    #[must_use]
+    pub fn with_answer_keys(mut self, keys: AnswerKeys) -> Self {
+        self.core.desk.store.sealing = Sealing::with(keys);
+        self
+    }
+
     /// Does this work, unless it was done under this key; `request` stands for what is to be done,
     /// and must be the same whenever the key comes again.
     ///
@@ -154,7 +167,7 @@ impl Idempotent {
             Admission::Run(claim) => claim,
             Admission::Replay(record) => {
                 Tally::Replayed.record(&self.rule);
-                return replay(&record);
+                return self.replay(&key, &record);
             }
             Admission::Reject(problem) => return Err(self.refused(problem)),
             Admission::Bypass => return Err(self.refused(Problem::Unavailable)),
@@ -169,7 +182,7 @@ impl Idempotent {
         match told.await {
             Ok(Told::Own(result)) => result.map(Done::Ran),
             Ok(Told::Unrecorded(result)) => self.unrecorded(result),
-            Ok(Told::Theirs(record)) => replay(&record),
+            Ok(Told::Theirs(record)) => self.replay(&key, &record),
             Ok(Told::AtWork) => self.await_answer(&key, &fingerprint).await,
             Ok(Told::Problem(problem)) => Err(problem.into()),
             Err(_) => Err(RunError::OutcomeUnknown),
@@ -222,6 +235,17 @@ impl Idempotent {
         }
     }
 
+    fn replay<E>(&self, key: &Key, record: &Record) -> Result<Done, RunError<E>> {
+        if record.flags.is_unknown {
+            return Err(RunError::OutcomeUnknown);
+        }
+        if record.flags.is_not_replayable {
+            return Err(RunError::NotKept);
+        }
+        let result = self.store().sealing.open(key, record);
+        result.map(Done::Replayed).ok_or(RunError::Unavailable)
+    }
+
     async fn await_answer<E>(
         &self,
         key: &Key,
@@ -230,7 +254,7 @@ impl Idempotent {
         if let InProgress::Wait(budget) = self.rule.shape().in_progress
             && let Some(record) = self.core.desk.await_answer(key, fingerprint, budget).await
         {
-            return replay(&record);
+            return self.replay(key, &record);
         }
         Err(Problem::in_progress().into())
     }
@@ -284,16 +308,6 @@ fn judge<E>(
         ),
         None => (Writing::of_nobody_knows_what(rule), Err(RunError::Panicked)),
     }
-}
-
-fn replay<E>(record: &Arc<Record>) -> Result<Done, RunError<E>> {
-    if record.flags.is_unknown {
-        return Err(RunError::OutcomeUnknown);
-    }
-    if record.flags.is_not_replayable {
-        return Err(RunError::NotKept);
-    }
-    Ok(Done::Replayed(record.payload.clone()))
 }
 
 impl<E> From<Problem> for RunError<E> {

@@ -2,9 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{
-    Idempotent, Inspection, RecordError, engine::Settlement, inspection::Payload, protocol::Record,
-};
+use super::{Idempotent, Inspection, RecordError, inspection::Payload, protocol::Record};
 use crate::{backend::Version, key::KeyPart};
 
 impl Idempotent {
@@ -15,9 +13,13 @@ impl Idempotent {
     ///
     /// [`RecordError`].
     pub async fn inspect(&self, key: impl KeyPart) -> Result<Option<Inspection>, RecordError> {
-        let read = self.store().inspect(&self.record_key(key)).await?;
-        let never_again = self.never_again();
-        Ok(read.map(|read| Inspection::of(read, never_again, |_| Payload::Result)))
+        let (key, store) = (self.record_key(key), self.store());
+        let read = store.inspect(&key).await?;
+        let payload = |found: &Record| match store.sealing.open(&key, found) {
+            Some(_) => Payload::Result,
+            None => Payload::Unreadable,
+        };
+        Ok(read.map(|read| Inspection::of(read, self.never_again(), payload)))
     }
 
     /// Deletes what is recorded under this key, if it is what an [`inspect`](Self::inspect) has
@@ -61,14 +63,9 @@ impl Idempotent {
         result: impl Into<Bytes>,
     ) -> Result<bool, RecordError> {
         let key = self.record_key(key);
-        let settlement = |_: &Record| {
-            Ok(Settlement {
-                answer: result.into(),
-                is_sealed: false,
-            })
-        };
+        let result = |_: &Record| Ok(result.into());
         let never_again = |_: &Record| self.never_again();
         let store = self.store();
-        store.settle(&key, version, never_again, settlement).await
+        store.settle(&key, version, never_again, result).await
     }
 }

@@ -10,11 +10,6 @@
 //! byte, the fingerprint 32, and what is between them is the name. The key id says which secret to
 //! try, and nothing of it.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the layer does not seal its answers yet")
-)]
-
 use std::fmt;
 
 use aes_gcm::{
@@ -54,10 +49,14 @@ use crate::{
 /// # What it is good for
 ///
 /// Who reads the store, a dump or a backup of it, sees how long each answer is and which were
-/// sealed under one secret. Who writes there can make no answer that opens, nor put one in the
-/// place of another key's or of another request's, but can delete it, and put an older answer to
-/// the same request with the same key back. What surrounds the answer in its record (how far the
-/// work is, the name of the rule, times) is neither encrypted nor authenticated.
+/// sealed under one secret. That is what it is for: it hides answers, and does not vouch for them.
+/// Answers that were stored without keys stay readable, so who writes into the store can write one
+/// that is not sealed. They can make no sealed one that opens, nor put one in the place of another
+/// key's or of another request's, but can delete it, and put an older answer to the same request
+/// with the same key back. What surrounds the answer in its record (how far the work is, the name
+/// of the rule, times) is neither encrypted nor authenticated.
+///
+/// [Recovery points](super::Execution::checkpoint) are sealed as answers are.
 ///
 /// A sealed answer is 37 bytes longer.
 #[derive(Clone)]

@@ -236,7 +236,8 @@ impl<R> Asker<R> {
         if record.flags.is_unknown {
             return Err(Problem::OutcomeUnknown);
         }
-        let Some(stored) = StoredAnswer::decode(record.payload.clone()) else {
+        let answer = self.shared.core.desk.store.sealing.open(&self.key, record);
+        let Some(stored) = answer.and_then(StoredAnswer::decode) else {
             return Err(Problem::RecordUnreadable);
         };
         if record.flags.is_not_replayable {

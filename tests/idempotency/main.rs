@@ -27,6 +27,8 @@ mod replays;
 mod sameness;
 mod schedule_runs;
 mod schedules;
+#[cfg(feature = "sealed-answers")]
+mod sealed;
 mod stacks;
 #[path = "../support/stress.rs"]
 mod stress;

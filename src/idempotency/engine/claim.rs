@@ -17,7 +17,8 @@ use tokio::{
 };
 
 use super::{
-    store::{Store, deadline},
+    sealing::Kept,
+    store::{Store, deadline, no_chance},
     withdrawal::Withdrawal,
 };
 use crate::{
@@ -95,12 +96,18 @@ impl Claim {
             epoch: record.epoch(version),
             attempt: record.attempt,
             lease: record.lease,
-            inherited: record.payload.clone(),
+            inherited: Bytes::new(),
             own_until: watch::Sender::new(deadline(sent, record.lease)),
             progress: Mutex::new(Progress { record, version }),
             is_over: AtomicBool::new(false),
             is_answered: AtomicBool::new(is_answered),
         }
+    }
+
+    /// This claim, to which the attempt before left this.
+    pub(super) fn inheriting(mut self, inherited: Bytes) -> Self {
+        self.inherited = inherited;
+        self
     }
 
     pub(in crate::idempotency) fn key(&self) -> &Key {
@@ -183,8 +190,12 @@ impl Claim {
 
     /// Renews, and leaves this for the next attempt.
     pub(in crate::idempotency) async fn save(&self, payload: Bytes) -> Result<(), Unwritten> {
-        self.write(Intent::Renew, |record| record.payload = payload.clone())
-            .await
+        let points = self.seal(payload)?;
+        self.write(Intent::Renew, |record| {
+            record.payload = points.payload.clone();
+            record.flags.is_sealed = points.is_sealed;
+        })
+        .await
     }
 
     /// Writes the answer.
@@ -193,12 +204,14 @@ impl Claim {
         answer: Bytes,
         flags: Flags,
     ) -> Result<(), Unwritten> {
+        let answer = self.seal(answer)?;
         self.write(Intent::Complete, |record| {
             record.state = State::Completed;
-            record.payload = answer.clone();
+            record.payload = answer.payload.clone();
             record.flags = Flags {
                 is_started: true,
                 never_again: record.flags.never_again,
+                is_sealed: answer.is_sealed,
                 ..flags
             };
         })
@@ -262,6 +275,13 @@ impl Claim {
             self.owner,
             self.lease,
         ));
+    }
+
+    fn seal(&self, plain: Bytes) -> Result<Kept, Unwritten> {
+        let sealing = &self.store.sealing;
+        sealing
+            .seal(plain, &self.key, &self.fingerprint)
+            .map_err(|error| Unwritten::Unconfirmed(no_chance(error)))
     }
 
     async fn write(&self, intent: Intent, change: impl Fn(&mut Record)) -> Result<(), Unwritten> {

@@ -3,14 +3,17 @@
 mod claim;
 mod error;
 mod renewals;
+mod sealing;
 mod store;
 mod upkeep;
 mod withdrawal;
 
+#[cfg(feature = "sealed-answers")]
+pub(super) use self::sealing::Sealing;
 pub(super) use self::{
     claim::{Claim, Lost, Unwritten},
     error::ClaimError,
     renewals::{Renewals, Renewed},
     store::{Found, Store},
-    upkeep::{Read, Settlement},
+    upkeep::Read,
 };

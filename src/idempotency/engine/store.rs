@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::{claim::Claim, error::ClaimError, withdrawal::Withdrawal};
+use super::{claim::Claim, error::ClaimError, sealing::Sealing, withdrawal::Withdrawal};
 use crate::{
     backend::{
         BackendError, BackendErrorKind, Entry, ErasedKeyValue, GetOptions, Precondition, Put,
@@ -20,6 +20,8 @@ use crate::{
 #[derive(Clone)]
 pub(in crate::idempotency) struct Store {
     backend: Arc<dyn ErasedKeyValue>,
+    /// How answers and recovery points are kept.
+    pub(in crate::idempotency) sealing: Sealing,
     /// One for each claim that may be withdrawn in the background.
     pub(super) background: Arc<Semaphore>,
 }
@@ -51,6 +53,7 @@ impl Store {
     pub(in crate::idempotency) fn new(backend: Arc<dyn ErasedKeyValue>) -> Self {
         Self {
             backend,
+            sealing: Sealing::default(),
             background: Arc::new(Semaphore::new(MAX_WITHDRAWALS)),
         }
     }
@@ -97,6 +100,7 @@ impl Store {
     ) -> Result<Found, ClaimError> {
         let mut record = me.first();
         let mut precondition = Precondition::Absent;
+        let mut inherited = Bytes::new();
         for _ in 0..MAX_ROUNDS {
             let sent = monotonic_now();
             let put = self.put(key, record.encode(), record.ttl, precondition);
@@ -104,12 +108,14 @@ impl Store {
             *is_answered &= put.is_answered;
             let (entry, now) = match put.put {
                 Put::Stored(version) => {
-                    let claim = Claim::new(self, key, record, version, sent, *is_answered);
+                    let claim = Claim::new(self, key, record, version, sent, *is_answered)
+                        .inheriting(inherited);
                     return Ok(Found::Ours(Arc::new(claim)));
                 }
                 Put::Conflict { current: None, .. } => {
                     record = me.first();
                     precondition = Precondition::Absent;
+                    inherited = Bytes::new();
                     continue;
                 }
                 Put::Conflict {
@@ -126,6 +132,7 @@ impl Store {
                 // How old it is nobody knows, so it is written again before it counts, and its
                 // fence is that of this write: others may have come and gone with larger ones.
                 OnClaim::Ours => {
+                    inherited = self.inheritance(key, &found)?;
                     record = Record {
                         epoch: None,
                         ..found
@@ -133,12 +140,20 @@ impl Store {
                     precondition = Precondition::Matches(entry.version);
                 }
                 OnClaim::TakeOver => {
+                    inherited = self.inheritance(key, &found)?;
                     record = me.successor(&found);
                     precondition = Precondition::Matches(entry.version);
                 }
             }
         }
         Ok(Found::Busy { left: CROWDED })
+    }
+
+    /// What the attempt before left. Who cannot read it does not take over: it would do again what
+    /// is done.
+    fn inheritance(&self, key: &Key, found: &Record) -> Result<Bytes, ClaimError> {
+        let inherited = self.sealing.open(key, found);
+        inherited.ok_or(ClaimError::Corrupt)
     }
 
     /// Reads the record, if there is one that can be read.
@@ -193,7 +208,7 @@ impl std::fmt::Debug for Store {
     }
 }
 
-fn no_chance(error: getrandom::Error) -> BackendError {
+pub(super) fn no_chance(error: getrandom::Error) -> BackendError {
     BackendError::new(
         BackendErrorKind::Unavailable,
         "claim a key: the operating system gives no random numbers",

@@ -23,13 +23,6 @@ pub(in crate::idempotency) struct Read {
     pub(in crate::idempotency) expires_in: Option<Duration>,
 }
 
-/// What a record of which nobody knows what became is to say.
-#[derive(Clone, Debug)]
-pub(in crate::idempotency) struct Settlement {
-    pub(in crate::idempotency) answer: Bytes,
-    pub(in crate::idempotency) is_sealed: bool,
-}
-
 impl Store {
     /// The record under this key, with the time that it has left.
     pub(in crate::idempotency) async fn inspect(
@@ -94,7 +87,7 @@ impl Store {
         key: &Key,
         version: Version,
         never_again: impl FnOnce(&Record) -> bool,
-        settlement: impl FnOnce(&Record) -> Result<Settlement, RecordError>,
+        answer: impl FnOnce(&Record) -> Result<Bytes, RecordError>,
     ) -> Result<bool, RecordError> {
         let Some((found, now)) = self.look(key, version).await? else {
             return Ok(false);
@@ -105,8 +98,9 @@ impl Store {
             OnSettle::Known => return Err(RecordErrorKind::NotUnknown.into()),
         }
         let operator = Owner::random()?;
-        let Settlement { answer, is_sealed } = settlement(&found)?;
-        let settled = found.settled(version, operator, answer, is_sealed);
+        let answer = answer(&found)?;
+        let answer = self.sealing.seal(answer, key, &found.fingerprint)?;
+        let settled = found.settled(version, operator, answer.payload, answer.is_sealed);
         // No other write has the version of a record that is completed, and this one only if the
         // record says that nobody knows: nobody has been given it as an answer.
         let put = self
@@ -185,12 +179,12 @@ mod tests {
             let Ok(Put::Stored(version)) = stored else {
                 panic!("{stored:?}");
             };
-            let settlement = |_: &Record| -> Result<Settlement, RecordError> { unreachable!() };
+            let answer = |_: &Record| -> Result<Bytes, RecordError> { unreachable!() };
             let unreadable = [
                 store.inspect(&key()).await.map(drop),
                 store.forget(&key(), version).await.map(drop),
                 store
-                    .settle(&key(), version, |_| true, settlement)
+                    .settle(&key(), version, |_| true, answer)
                     .await
                     .map(drop),
             ];
