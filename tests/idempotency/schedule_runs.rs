@@ -117,6 +117,23 @@ fn after_a_crash(second: Sending) -> Schedule {
 }
 
 #[test]
+fn no_renewal_makes_room_over_an_answer() {
+    let quick = Fate::Pass(millis(1), millis(1));
+    let lost = Fate::LoseReply(millis(1));
+    // It ends about when its claim is renewed. The answer is recorded, and it is not told; then the
+    // renewal, which had to wait, finds the answer.
+    for takes in 320..350 {
+        let mut request = sending(0, 0, takes);
+        request.puts = vec![quick, lost, lost];
+        let schedule = Schedule {
+            requests: vec![request],
+            ..two_instances(Recovery::ReExecute, Recovery::ReExecute)
+        };
+        run(&schedule).unwrap();
+    }
+}
+
+#[test]
 fn an_answer_is_put_where_nothing_is_only_while_nothing_is() {
     let quick = Fate::Pass(millis(1), millis(1));
     let mut slow = sending(0, 0, 500);

@@ -12,7 +12,7 @@ use std::{
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use http::Request;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tower::{Layer as _, ServiceExt as _, util::BoxCloneService};
 use tower_stash::{
     backend::KeyValue,
@@ -125,7 +125,7 @@ async fn handle(
     } = ledger.sending(sender);
     let ends_at = now() + takes;
     while now() < ends_at {
-        sleep((takes / SLICES).max(Duration::from_millis(1))).await;
+        sleep_until(ends_at.min(now() + takes / SLICES)).await;
         life.awake().await;
         ledger.look();
     }
