@@ -35,14 +35,20 @@ impl Changed {
 impl KeyValue for Changed {
     async fn get(&self, key: &Key, options: GetOptions) -> Result<Option<Entry>> {
         let mut entry = self.memory.get(key, options).await?;
-        entry.iter_mut().for_each(|entry| self.changed(entry));
+        if let Some(entry) = &mut entry {
+            self.changed(entry);
+        }
         Ok(entry)
     }
 
     async fn put(&self, key: &Key, value: Bytes, options: PutOptions) -> Result<Put> {
         let mut put = self.memory.put(key, value, options).await?;
-        if let Put::Conflict { current, .. } = &mut put {
-            current.iter_mut().for_each(|entry| self.changed(entry));
+        if let Put::Conflict {
+            current: Some(entry),
+            ..
+        } = &mut put
+        {
+            self.changed(entry);
         }
         Ok(put)
     }
