@@ -1,7 +1,7 @@
 //! Where requests of this process wait for an answer that is being made.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fmt,
     future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -17,7 +17,7 @@ use crate::key::Key;
 
 /// A room for each key that someone waits for.
 pub(super) struct Rooms {
-    rooms: Mutex<HashMap<Key, Arc<Room>>>,
+    rooms: Mutex<HashMap<Key, Used>>,
     seats: Arc<Semaphore>,
 }
 
@@ -26,6 +26,12 @@ struct Room {
     answer: watch::Sender<Option<Arc<Record>>>,
     /// Held by the one that asks the backend for all.
     turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A room, and how many are in it.
+struct Used {
+    room: Arc<Room>,
+    seats: usize,
 }
 
 /// A place in a room.
@@ -56,7 +62,12 @@ impl Rooms {
     pub(super) fn enter(self: &Arc<Self>, key: &Key) -> Option<Seat> {
         let permit = Arc::clone(&self.seats).try_acquire_owned().ok()?;
         let mut rooms = self.lock();
-        let room = Arc::clone(rooms.entry(key.clone()).or_insert_with(Room::new));
+        let used = rooms.entry(key.clone()).or_insert_with(|| Used {
+            room: Room::new(),
+            seats: 0,
+        });
+        used.seats += 1;
+        let room = Arc::clone(&used.room);
         Some(Seat {
             rooms: Arc::clone(self),
             key: key.clone(),
@@ -67,7 +78,7 @@ impl Rooms {
 
     /// Tells everybody who waits for this key that its answer is recorded.
     pub(super) fn announce(&self, key: &Key, answer: &Arc<Record>) {
-        if let Some(room) = self.lock().get(key) {
+        if let Some(Used { room, .. }) = self.lock().get(key) {
             room.answer.send_replace(Some(Arc::clone(answer)));
         }
     }
@@ -77,7 +88,7 @@ impl Rooms {
         self.lock().contains_key(key)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Room>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Used>> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -122,9 +133,11 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut rooms = self.rooms.lock();
-        // One is the list's, one this seat's; more are made under the same lock.
-        if Arc::strong_count(&self.room) <= 2 {
-            rooms.remove(&self.key);
+        if let Entry::Occupied(mut used) = rooms.entry(self.key.clone()) {
+            used.get_mut().seats -= 1;
+            if used.get().seats == 0 {
+                used.remove();
+            }
         }
     }
 }

@@ -79,7 +79,7 @@ impl<S, R> Idempotency<S, R> {
                 Problem::KeyInvalid("it is not of the form that is wanted"),
             );
         }
-        if request.headers.contains_key(UPGRADE) {
+        if asks_for_another_protocol(request) {
             return Call::Reject(rule, Problem::Streaming);
         }
         let length = declared_length(request).unwrap_or(length);
@@ -175,6 +175,16 @@ impl<S: fmt::Debug, R> fmt::Debug for Idempotency<S, R> {
             .field("inner", &self.inner)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether the request is to become something that is no request, such as a WebSocket. An offer of
+/// HTTP/2, which some clients make with each request over HTTP/1.1, is none: a server may ignore it
+/// (RFC 9110 §7.8), and those behind this layer do.
+fn asks_for_another_protocol(request: &Parts) -> bool {
+    let offers = request.headers.get_all(UPGRADE).iter();
+    offers
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .any(|protocol| !protocol.trim_ascii().eq_ignore_ascii_case(b"h2c"))
 }
 
 fn declared_length(request: &Parts) -> Option<u64> {

@@ -286,8 +286,8 @@ impl Claim {
 
     async fn write(&self, intent: Intent, change: impl Fn(&mut Record)) -> Result<(), Unwritten> {
         let mut progress = self.progress.lock().await;
-        // No write ever replaces an answer.
-        if intent == Intent::Renew && progress.record.state != State::InProgress {
+        // What waited for the last write comes after it, and there is nothing to renew.
+        if intent == Intent::Renew && self.is_over() {
             return Err(Unwritten::Over);
         }
         let mut record = progress.record.clone();
@@ -303,7 +303,10 @@ impl Claim {
             // Until it is answered it is not, also when this is dropped meanwhile.
             let were_answered = self.is_answered.swap(false, Ordering::AcqRel);
             let put = put.await;
-            let is_answered = put.as_ref().is_ok_and(|put| put.is_answered);
+            let is_answered = match &put {
+                Ok(put) => put.is_answered,
+                Err(error) => !error.may_have_applied(),
+            };
             self.is_answered
                 .store(were_answered && is_answered, Ordering::Release);
             let current = match put.map_err(Unwritten::Unconfirmed)?.put {
@@ -314,6 +317,11 @@ impl Claim {
                 Put::Conflict { current, .. } => current,
             };
             match self.judge(intent, current)? {
+                // No renewal ever replaces an answer.
+                Next::Done(_) if intent == Intent::Renew => {
+                    self.is_over.store(true, Ordering::Release);
+                    return Err(Unwritten::Over);
+                }
                 Next::Done(version) => {
                     if intent != Intent::Start {
                         self.is_over.store(true, Ordering::Release);
