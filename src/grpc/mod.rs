@@ -32,6 +32,31 @@ pub(crate) fn status(headers: &HeaderMap) -> Option<GrpcCode> {
     headers.get(GRPC_STATUS).map(GrpcCode::parse)
 }
 
+/// The status that the body of a grpc-web answer ends in (gRPC-Web, "Trailers": a frame whose first
+/// bit is set, with the trailers as lines).
+#[cfg(feature = "idempotency")]
+pub(crate) fn status_of_web(mut body: &[u8]) -> Option<GrpcCode> {
+    loop {
+        let (&flags, rest) = body.split_first()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let (frame, rest) = rest.split_at_checked(length)?;
+        if flags & 0x80 == 0 {
+            body = rest;
+            continue;
+        }
+        return frame.split(|byte| *byte == b'\n').find_map(|line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let (name, value) = line.split_at_checked(colon)?;
+            if !name.eq_ignore_ascii_case(GRPC_STATUS.as_str().as_bytes()) {
+                return None;
+            }
+            let value = HeaderValue::from_bytes(value.get(1..)?.trim_ascii()).ok()?;
+            Some(GrpcCode::parse(&value))
+        });
+    }
+}
+
 /// A trailers-only answer to a call with these headers, under this code.
 pub(crate) fn trailers_only<B: Default>(
     call: &HeaderMap,
@@ -110,6 +135,25 @@ mod tests {
         assert!(!is_grpc_with("application/grpcx"));
         assert!(!is_grpc_with("application/json"));
         assert!(!is_grpc(&HeaderMap::new()));
+    }
+
+    #[cfg(feature = "idempotency")]
+    #[test]
+    fn the_status_of_a_web_answer_is_in_the_last_frame_of_its_body() {
+        let message = b"\0\0\0\0\x03abc";
+        let trailers = |text: &[u8]| {
+            let length = u32::try_from(text.len()).unwrap().to_be_bytes();
+            [&message[..], &[0x80], &length, text].concat()
+        };
+        let status = |text: &[u8]| status_of_web(&trailers(text));
+        assert_eq!(status(b"grpc-status:0\r\n"), Some(GrpcCode::OK));
+        assert_eq!(
+            status(b"a: b\r\nGrpc-Status: 14\r\n"),
+            Some(GrpcCode::UNAVAILABLE)
+        );
+        assert_eq!(status(b"a: b\r\n"), None);
+        assert_eq!(status_of_web(message), None);
+        assert_eq!(status_of_web(&trailers(b"grpc-status:0")[..15]), None);
     }
 
     #[test]

@@ -34,21 +34,26 @@ pub(super) fn judge<B, E>(
     rule: &Shape,
     execution: &Execution,
 ) -> (Writing, Answer<B, E>) {
-    let (outcome, (kept, flags), response) = match ended {
-        Ended::Whole(head, body, trailers) => (
-            said(&head, execution).unwrap_or_else(|| {
+    let (writing, response) = match ended {
+        Ended::Whole(head, body, trailers) => {
+            let outcome = said(&head, execution).unwrap_or_else(|| {
                 let trailers = trailers.as_ref();
-                Outcome::of(rule.store, head.status, &head.headers, trailers)
-            }),
-            whole(&head, trailers.as_ref(), &body, rule),
-            Response::from_parts(head, ResponseBody::buffered(body, trailers)),
-        ),
-        Ended::TooLarge(head, prefix, rest) => (
-            said(&head, execution)
-                .unwrap_or_else(|| Outcome::of_head(rule.store, head.status, &head.headers)),
-            head_alone(&head),
-            Response::from_parts(head, ResponseBody::resumed(prefix, rest)),
-        ),
+                Outcome::of(rule.store, head.status, &head.headers, trailers, &body)
+            });
+            let kept = || whole(&head, trailers.as_ref(), &body, rule);
+            (
+                writing(outcome, kept),
+                Response::from_parts(head, ResponseBody::buffered(body, trailers)),
+            )
+        }
+        Ended::TooLarge(head, prefix, rest) => {
+            let outcome = said(&head, execution)
+                .unwrap_or_else(|| Outcome::of_head(rule.store, head.status, &head.headers));
+            (
+                writing(outcome, || head_alone(&head)),
+                Response::from_parts(head, ResponseBody::resumed(prefix, rest)),
+            )
+        }
         Ended::Failed(error) => {
             let writing = Writing::of_nobody_knows_what(rule);
             return (writing, Answer::Failed(error));
@@ -61,11 +66,6 @@ pub(super) fn judge<B, E>(
             let writing = Writing::of_nobody_knows_what(rule);
             return (writing, Answer::Problem(problem));
         }
-    };
-    let writing = match outcome {
-        Outcome::Final => Writing::Complete(kept, flags),
-        Outcome::Retryable => Writing::Fail,
-        Outcome::NotExecuted => Writing::Release,
     };
     (writing, Answer::Response(response))
 }
@@ -87,6 +87,17 @@ pub(super) fn unrecorded<B, E>(answer: Answer<B, E>, recovery: Recovery) -> Answ
 fn said(head: &Parts, execution: &Execution) -> Option<Outcome> {
     let said = head.extensions.get().copied();
     said.or_else(|| execution.outcome())
+}
+
+fn writing(outcome: Outcome, kept: impl FnOnce() -> (Bytes, Flags)) -> Writing {
+    match outcome {
+        Outcome::Final => {
+            let (answer, flags) = kept();
+            Writing::Complete(answer, flags)
+        }
+        Outcome::Retryable => Writing::Fail,
+        Outcome::NotExecuted => Writing::Release,
+    }
 }
 
 fn whole(head: &Parts, trailers: Option<&HeaderMap>, body: &Bytes, rule: &Shape) -> (Bytes, Flags) {

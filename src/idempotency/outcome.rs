@@ -20,17 +20,19 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// What an answer with this head and these trailers says of its key.
+    /// What an answer with this head, these trailers and this body says of its key.
     pub(super) fn of(
         policy: StorePolicy,
         status: StatusCode,
         headers: &HeaderMap,
         trailers: Option<&HeaderMap>,
+        body: &[u8],
     ) -> Self {
         let grpc = grpc::is_grpc(headers).then(|| {
             // A call without a status has failed, whatever it did.
             grpc::status(headers)
                 .or_else(|| trailers.and_then(grpc::status))
+                .or_else(|| grpc::status_of_web(body))
                 .unwrap_or(GrpcCode::UNKNOWN)
         });
         let is_final = match (policy, grpc) {
@@ -55,7 +57,7 @@ impl Outcome {
         if grpc::is_grpc(headers) && grpc::status(headers).is_none() {
             return Self::Final;
         }
-        Self::of(policy, status, headers, None)
+        Self::of(policy, status, headers, None, &[])
     }
 }
 
