@@ -41,7 +41,10 @@ mod trial;
 
 fn main() -> io::Result<ExitCode> {
     suites::slots::hold_if_asked();
-    if suites::processes::hit_if_asked() || suites::sessions::obey_if_asked() {
+    if suites::processes::hit_if_asked()
+        || suites::sessions::obey_if_asked()
+        || suites::idempotency::serve_if_asked()
+    {
         return Ok(ExitCode::SUCCESS);
     }
     let mut arguments = Arguments::from_args();
@@ -63,6 +66,7 @@ fn main() -> io::Result<ExitCode> {
         suites::extremes::trials(&bed),
         suites::healing::trials(&bed),
         suites::hot_keys::trials(&bed),
+        suites::idempotency::trials(&bed),
         suites::idempotency_schedules::trials(&bed),
         suites::outage::trials(&bed),
         suites::payments::trials(&bed),

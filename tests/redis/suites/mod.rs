@@ -9,6 +9,7 @@ pub(crate) mod extremes;
 pub(crate) mod harness;
 pub(crate) mod healing;
 pub(crate) mod hot_keys;
+pub(crate) mod idempotency;
 pub(crate) mod idempotency_schedules;
 pub(crate) mod outage;
 pub(crate) mod payments;
