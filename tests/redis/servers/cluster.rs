@@ -75,6 +75,32 @@ impl Cluster {
             .ok_or("the slot has no owner")?)
     }
 
+    /// Begins to move a slot with its one key to another node: who has it redirects by `ASK`.
+    pub(crate) async fn begin_to_move(&self, key: &str) -> Result<Moving<'_>> {
+        let from = self.owner_of(key).await?;
+        let mut others = self.nodes.iter();
+        let to = others.find(|node| node.port() != from.port());
+        let to = to.ok_or("there is no other node")?;
+        let [from_id, to_id] = [
+            from.call(&["CLUSTER", "MYID"]).await?.to_string(),
+            to.call(&["CLUSTER", "MYID"]).await?.to_string(),
+        ];
+        let slot = from.call(&["CLUSTER", "KEYSLOT", key]).await?.to_string();
+        let importing = ["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id];
+        to.call(&importing).await?;
+        let migrating = ["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id];
+        from.call(&migrating).await?;
+        let port = to.port().to_string();
+        let migrate = ["MIGRATE", "127.0.0.1", &port, key, "0", "1000"];
+        assert_eq!(from.call(&migrate).await?, "OK");
+        Ok(Moving {
+            slot,
+            to,
+            to_id,
+            from,
+        })
+    }
+
     async fn ready(&self) -> Result<()> {
         for node in &self.nodes {
             eventually("the Cluster is whole", async || {
@@ -85,6 +111,30 @@ impl Cluster {
             .await?;
         }
         Ok(())
+    }
+}
+
+/// A slot that is on its way from one node to another.
+#[derive(Debug)]
+pub(crate) struct Moving<'a> {
+    slot: String,
+    from: &'a Server,
+    to: &'a Server,
+    to_id: String,
+}
+
+impl<'a> Moving<'a> {
+    /// The slot is moved: who had it redirects by `MOVED`.
+    pub(crate) async fn end(self) -> Result<()> {
+        let moved = ["CLUSTER", "SETSLOT", &self.slot, "NODE", &self.to_id];
+        self.to.call(&moved).await?;
+        self.from.call(&moved).await?;
+        Ok(())
+    }
+
+    /// The node to which it is moved.
+    pub(crate) fn to(&self) -> &'a Server {
+        self.to
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod sentinel;
 pub(crate) mod standalone;
 pub(crate) mod tls;
 pub(crate) mod valkey;
+pub(crate) mod wire;
 
 use self::{cluster::Cluster, sentinel::Sentinel, standalone::Server, tls::TlsServer};
 

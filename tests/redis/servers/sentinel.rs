@@ -76,6 +76,23 @@ impl Sentinel {
         self.agreed_on_another_than(primary.port()).await
     }
 
+    /// Kills the primary, of whose last writes the replica has heard nothing; what it has missed is
+    /// what is written meanwhile.
+    pub(crate) async fn kill_primary_after(
+        &self,
+        missed: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let primary = self.primary().await?;
+        let mut servers = self.servers.iter();
+        let replica = servers.find(|server| server.port() != primary.port());
+        let replica = replica.ok_or("there is no replica")?;
+        // Nobody is there. It keeps what it has, and the sentinels correct this only after a while.
+        let nowhere = ["REPLICAOF", "127.0.0.1", "1"];
+        replica.call(&nowhere).await?;
+        missed.await?;
+        self.kill_primary().await
+    }
+
     async fn agreed_on_another_than(&self, before: u16) -> Result<()> {
         for sentinel in &self.sentinels {
             eventually("the sentinels agree on another primary", async || {

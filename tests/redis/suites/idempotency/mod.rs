@@ -7,6 +7,8 @@
 mod app;
 mod instance;
 mod life;
+mod network;
+mod outages;
 mod trips;
 
 use libtest_mimic::Trial;
@@ -14,6 +16,23 @@ use libtest_mimic::Trial;
 pub(crate) use self::instance::serve_if_asked;
 use self::{
     life::{a_key_lives, a_stored_answer_is_as_large_as_documented},
+    network::{
+        a_failure_is_recorded_though_its_write_has_an_accident,
+        a_key_is_free_again_though_its_release_has_an_accident,
+        an_accident_at_a_claim_runs_nothing_twice, an_accident_at_a_renewal_changes_nothing,
+        an_accident_at_a_start_runs_nothing_twice,
+        an_answer_is_recorded_though_its_write_has_an_accident,
+    },
+    outages::{
+        a_forgotten_script_costs_no_request_anything, a_full_server_replays_and_runs_nothing,
+        a_key_whose_slot_moves_is_recorded_where_it_goes,
+        a_key_whose_slot_nobody_serves_waits_for_it,
+        a_lost_answer_is_another_run_with_a_larger_fence,
+        an_answer_that_a_failover_has_lost_is_another_run,
+        an_answer_that_cannot_be_recorded_leaves_as_the_rule_says,
+        an_owner_puts_back_what_a_failover_has_lost, an_owner_puts_back_what_a_restart_has_lost,
+        who_loses_a_claim_in_a_restart_gets_the_answer_of_who_has_it,
+    },
     trips::{
         a_lease_is_renewed_three_times, a_request_makes_no_more_round_trips_than_it_must,
         a_request_whose_key_is_at_work_is_one_round_trip, a_takeover_is_one_round_trip_more,
@@ -30,6 +49,22 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Standalone::a_request_whose_key_is_at_work_is_one_round_trip
         Standalone::a_takeover_is_one_round_trip_more
         Standalone::a_lease_is_renewed_three_times
+        Standalone::an_accident_at_a_claim_runs_nothing_twice
+        Standalone::an_accident_at_a_start_runs_nothing_twice
+        Standalone::an_accident_at_a_renewal_changes_nothing
+        Standalone::an_answer_is_recorded_though_its_write_has_an_accident
+        Standalone::a_failure_is_recorded_though_its_write_has_an_accident
+        Standalone::a_key_is_free_again_though_its_release_has_an_accident
+        Standalone::a_forgotten_script_costs_no_request_anything
+        Standalone::an_owner_puts_back_what_a_restart_has_lost
+        Standalone::who_loses_a_claim_in_a_restart_gets_the_answer_of_who_has_it
+        Standalone::a_lost_answer_is_another_run_with_a_larger_fence
+        Sentinel::an_owner_puts_back_what_a_failover_has_lost
+        Sentinel::an_answer_that_a_failover_has_lost_is_another_run
+        Cluster::a_key_whose_slot_moves_is_recorded_where_it_goes
+        Cluster::a_key_whose_slot_nobody_serves_waits_for_it
+        Standalone::an_answer_that_cannot_be_recorded_leaves_as_the_rule_says
+        Standalone::a_full_server_replays_and_runs_nothing
     );
     for topology in Topology::ALL {
         let life = async move |servers: &Servers| a_key_lives(servers, topology).await;
