@@ -18,12 +18,13 @@ use tower_service::Service;
 use super::{
     admission::Admission,
     answer::{IDEMPOTENCY_STORED, RequestBody, ResponseBody},
+    asker::Asker,
     conduct::Told,
     gather::Reading,
-    judge::{Answer, unrecorded},
+    judge::Answer,
+    pending::{Claiming, Pending},
     problem::Problem,
     protocol::Record,
-    steps::{Asker, Begun, Claiming, Next, Pending},
 };
 use crate::respond::Respond;
 
@@ -48,8 +49,9 @@ pin_project! {
 pub(super) type Waiting<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 pin_project! {
+    /// How far a response is.
     #[project = StateProjection]
-    enum State<S, Q, B, R>
+    pub(super) enum State<S, Q, B, R>
     where
         S: Service<Request<RequestBody<Q>>>,
         Q: Body,
@@ -61,7 +63,7 @@ pin_project! {
         /// The key is claimed.
         Claiming { admission: Waiting<Admission>, claiming: Option<Claiming<S, R>> },
         /// The handler runs, in a task of its own.
-        Running { #[pin] answer: oneshot::Receiver<Told<Answer<B, S::Error>>>, asker: Option<Asker<R>> },
+        Running { #[pin] told: oneshot::Receiver<Told<Answer<B, S::Error>>>, asker: Option<Asker<R>> },
         /// Another one does, and has the key.
         Awaiting { answer: Waiting<Option<Arc<Record>>>, asker: Asker<R> },
         /// The handler runs as if there were no rule.
@@ -123,13 +125,7 @@ where
                 StateProjection::Reading { body, pending } => {
                     let read = ready!(body.poll(cx));
                     match pending.take() {
-                        Some(pending) => match pending.claim(read) {
-                            Begun::Claim(admission, claiming) => State::Claiming {
-                                admission,
-                                claiming: Some(claiming),
-                            },
-                            Begun::Answer(response) => State::answering(response),
-                        },
+                        Some(pending) => pending.claim(read),
                         None => return Poll::Pending,
                     }
                 }
@@ -139,45 +135,22 @@ where
                 } => {
                     let admission = ready!(admission.as_mut().poll(cx));
                     match claiming.take() {
-                        Some(claiming) => match claiming.proceed(admission) {
-                            Next::Wait { answer, asker } => State::Running {
-                                answer,
-                                asker: Some(asker),
-                            },
-                            Next::Bypass { response } => State::Bypassing { response },
-                            Next::Answer(response) => State::answering(response),
-                        },
+                        Some(claiming) => claiming.proceed(admission),
                         None => return Poll::Pending,
                     }
                 }
-                StateProjection::Running { answer, asker } => {
-                    let answer = ready!(answer.poll(cx));
+                StateProjection::Running { told, asker } => {
+                    let told = ready!(told.poll(cx)).ok();
                     let Some(asker) = asker.take() else {
                         return Poll::Pending;
                     };
-                    let recovery = asker.recovery();
-                    let answer = match answer {
-                        Ok(Told::Own(answer)) => answer,
-                        Ok(Told::Unrecorded(answer)) => unrecorded(answer, recovery),
-                        Ok(Told::Problem(problem)) => Answer::Problem(problem),
-                        Ok(Told::Theirs(record)) => asker
-                            .replay(&record)
-                            .map_or_else(Answer::Problem, Answer::Response),
-                        Ok(Told::AtWork) => {
-                            state.set(State::Awaiting {
-                                answer: asker.await_answer(),
-                                asker,
-                            });
-                            continue;
-                        }
-                        // The runtime is gone, and the handler with it.
-                        Err(_) => Answer::Problem(Problem::OutcomeUnknown),
-                    };
-                    return Poll::Ready(match answer {
-                        Answer::Response(response) => Ok(response),
-                        Answer::Failed(error) => Err(error),
-                        Answer::Problem(problem) => Ok(asker.reject(problem)),
-                    });
+                    if let Some(answer) = asker.hear(told) {
+                        return Poll::Ready(answer);
+                    }
+                    State::Awaiting {
+                        answer: asker.await_answer(),
+                        asker,
+                    }
                 }
                 StateProjection::Awaiting { answer, asker } => {
                     let replayed = match ready!(answer.as_mut().poll(cx)) {
@@ -207,7 +180,7 @@ where
     S: Service<Request<RequestBody<Q>>>,
     Q: Body,
 {
-    fn answering(response: Response<ResponseBody<B>>) -> Self {
+    pub(super) fn answering(response: Response<ResponseBody<B>>) -> Self {
         Self::Answering {
             response: Some(response),
         }

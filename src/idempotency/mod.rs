@@ -169,6 +169,7 @@
 
 mod admission;
 mod answer;
+mod asker;
 mod catch;
 mod conduct;
 mod engine;
@@ -186,6 +187,7 @@ mod layer;
 mod lease;
 pub mod moving;
 mod outcome;
+mod pending;
 mod problem;
 mod protocol;
 mod race;
@@ -199,7 +201,6 @@ mod run_records;
 mod seal;
 mod service;
 mod shared;
-mod steps;
 mod tally;
 mod tracker;
 

@@ -1,4 +1,4 @@
-//! What is done between the states of a response future.
+//! A request that is to run once, on its way to its handler: read, then claimed.
 
 use std::sync::Arc;
 
@@ -10,16 +10,17 @@ use tower_service::Service;
 
 use super::{
     admission::Admission,
-    answer::{RequestBody, ResponseBody, StoredAnswer},
-    conduct::{Run, Told},
+    answer::{RequestBody, ResponseBody},
+    asker::Asker,
+    conduct::Run,
     engine::Claim,
-    future::Waiting,
+    future::State,
     handler,
     intake::{IdempotencyKey, is_one_message},
-    judge::{Answer, judge},
+    judge::judge,
     problem::Problem,
-    protocol::{Fingerprint, Record},
-    rule::{IdempotencyRule, InProgress, Recovery},
+    protocol::Fingerprint,
+    rule::IdempotencyRule,
     shared::Shared,
     tally::Tally,
 };
@@ -31,8 +32,9 @@ use crate::{
     respond::Respond,
 };
 
-/// A request that is to run once, without its body.
+/// A request that is to run once, while its body is read.
 pub(super) struct Pending<S, R> {
+    /// The inner service, which was polled ready for it.
     pub(super) ready: S,
     pub(super) parts: Parts,
     pub(super) rule: IdempotencyRule,
@@ -42,7 +44,7 @@ pub(super) struct Pending<S, R> {
     pub(super) respond: Arc<R>,
 }
 
-/// A request that was read, and whose key is being claimed.
+/// The same when it was read, while its key is claimed.
 pub(super) struct Claiming<S, R> {
     pending: Pending<S, R>,
     data: Bytes,
@@ -51,70 +53,38 @@ pub(super) struct Claiming<S, R> {
     fingerprint: Fingerprint,
 }
 
-/// What is kept of a request that has gone into its handler, to answer it.
-pub(super) struct Asker<R> {
-    excerpt: Excerpt,
-    rule: IdempotencyRule,
-    shared: Arc<Shared>,
-    respond: Arc<R>,
-    key: Key,
-    fingerprint: Fingerprint,
-}
-
-/// What follows when the body was read.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most are the large one, and a box is an allocation for each"
-)]
-pub(super) enum Begun<S, B, R> {
-    /// The key is claimed.
-    Claim(Waiting<Admission>, Claiming<S, R>),
-    Answer(Response<ResponseBody<B>>),
-}
-
-/// What follows an admission.
-pub(super) enum Next<F, B, E, R> {
-    /// The handler runs.
-    Wait {
-        answer: oneshot::Receiver<Told<Answer<B, E>>>,
-        asker: Asker<R>,
-    },
-    /// It runs as if there were no rule.
-    Bypass {
-        response: F,
-    },
-    Answer(Response<ResponseBody<B>>),
-}
-
 impl<S, R> Pending<S, R> {
     /// Claims the key, or says why this request has none to claim.
-    pub(super) fn claim<B>(
+    pub(super) fn claim<Q, B>(
         self,
         read: Result<(Bytes, Option<HeaderMap>), Problem>,
-    ) -> Begun<S, B, R>
+    ) -> State<S, Q, B, R>
     where
+        S: Service<Request<RequestBody<Q>>>,
+        Q: Body,
         R: Respond<B>,
     {
         let (data, trailers) = match read {
             Ok((data, _)) if is_grpc(&self.parts.headers) && !is_one_message(&data) => {
-                return Begun::Answer(self.reject(Problem::Streaming));
+                return State::answering(self.reject(Problem::Streaming));
             }
             Ok(body) => body,
-            Err(problem) => return Begun::Answer(self.reject(problem)),
+            Err(problem) => return State::answering(self.reject(problem)),
         };
-        let shape = self.rule.shape();
         let key = self.shared.key(&self.scope, self.key.as_str());
-        let fingerprint = shape.recipe.fingerprint(
+        let fingerprint = self.rule.shape().recipe.fingerprint(
             &self.shared.core.digester,
             &self.scope,
             &self.key,
             &self.parts,
             &data,
         );
-        let (desk, rule) = (self.shared.core.desk.clone(), self.rule.clone());
+        let (shared, rule) = (Arc::clone(&self.shared), self.rule.clone());
         let claimed = key.clone();
-        let admission =
-            Box::pin(async move { desk.admit(&claimed, &fingerprint, rule.shape()).await });
+        let admission = Box::pin(async move {
+            let desk = &shared.core.desk;
+            desk.admit(&claimed, &fingerprint, rule.shape()).await
+        });
         let claiming = Claiming {
             pending: self,
             data,
@@ -122,7 +92,10 @@ impl<S, R> Pending<S, R> {
             key,
             fingerprint,
         };
-        Begun::Claim(admission, claiming)
+        State::Claiming {
+            admission,
+            claiming: Some(claiming),
+        }
     }
 
     fn reject<B>(&self, problem: Problem) -> Response<ResponseBody<B>>
@@ -130,19 +103,14 @@ impl<S, R> Pending<S, R> {
         R: Respond<B>,
     {
         Tally::of_problem(&problem).record(&self.rule);
-        answer(
-            problem,
-            &self.rule,
-            &self.shared,
-            &*self.respond,
-            &self.parts,
-        )
+        self.shared
+            .rejection(problem, &self.rule, &*self.respond, &self.parts)
     }
 }
 
 impl<S, R> Claiming<S, R> {
     /// Does what was decided on the claim.
-    pub(super) fn proceed<Q, B>(self, admission: Admission) -> Next<S::Future, B, S::Error, R>
+    pub(super) fn proceed<Q, B>(self, admission: Admission) -> State<S, Q, B, R>
     where
         S: Service<Request<RequestBody<Q>>, Response = Response<B>> + Send + 'static,
         S::Future: Send,
@@ -154,30 +122,24 @@ impl<S, R> Claiming<S, R> {
         match admission {
             Admission::Run(claim) => self.run(&claim),
             Admission::Replay(record) => {
-                let Pending { parts, .. } = &self.pending;
-                let excerpt = Excerpt::of(parts);
-                let asker = self.asker(excerpt);
+                let (_, _, asker) = self.into_request::<Q>();
                 let replayed = asker.replay(&record);
-                let tally = replayed.as_ref().err();
-                tally
-                    .map_or(Tally::Replayed, Tally::of_problem)
-                    .record(&asker.rule);
-                Next::Answer(replayed.unwrap_or_else(|problem| asker.reject(problem)))
+                let problem = replayed.as_ref().err();
+                let tally = problem.map_or(Tally::Replayed, Tally::of_problem);
+                tally.record(&asker.rule);
+                State::answering(replayed.unwrap_or_else(|problem| asker.reject(problem)))
             }
-            Admission::Reject(problem) => Next::Answer(self.pending.reject(problem)),
+            Admission::Reject(problem) => State::answering(self.pending.reject(problem)),
             Admission::Bypass => {
                 Tally::Bypassed.record(&self.pending.rule);
-                let body = RequestBody::buffered(self.data, self.trailers);
-                let request = Request::from_parts(self.pending.parts, body);
-                let mut ready = self.pending.ready;
-                Next::Bypass {
-                    response: ready.call(request),
-                }
+                let (mut ready, request, _) = self.into_request();
+                let response = ready.call(request);
+                State::Bypassing { response }
             }
         }
     }
 
-    fn run<Q, B>(self, claim: &Arc<Claim>) -> Next<S::Future, B, S::Error, R>
+    fn run<Q, B>(self, claim: &Arc<Claim>) -> State<S, Q, B, R>
     where
         S: Service<Request<RequestBody<Q>>, Response = Response<B>> + Send + 'static,
         S::Future: Send,
@@ -187,19 +149,33 @@ impl<S, R> Claiming<S, R> {
         R: Respond<B>,
     {
         let Pending {
+            shared, rule, key, ..
+        } = &self.pending;
+        let Some(run) = Run::begin(&shared.core, rule, claim, key.as_str()) else {
+            return State::answering(self.pending.reject(Problem::Unavailable));
+        };
+        let (ready, mut request, asker) = self.into_request();
+        request.extensions_mut().insert(run.execution.clone());
+        let handler = handler::run(ready, request, asker.rule.shape().answer_limit);
+        let (sender, told) = oneshot::channel();
+        tokio::spawn(in_current_span(run.conduct(handler, judge, sender)));
+        State::Running {
+            told,
+            asker: Some(asker),
+        }
+    }
+
+    /// The service that is ready for the request, the request as its handler gets it, and what is
+    /// kept to answer it.
+    fn into_request<Q>(self) -> (S, Request<RequestBody<Q>>, Asker<R>) {
+        let Pending {
             ready,
             parts,
             rule,
-            key,
             shared,
             respond,
             ..
         } = self.pending;
-        let Some(run) = Run::begin(&shared.core, &rule, claim, key.as_str()) else {
-            let problem = Problem::Unavailable;
-            Tally::of_problem(&problem).record(&rule);
-            return Next::Answer(answer(problem, &rule, &shared, &*respond, &parts));
-        };
         let asker = Asker {
             excerpt: Excerpt::of(&parts),
             rule,
@@ -208,81 +184,7 @@ impl<S, R> Claiming<S, R> {
             key: self.key,
             fingerprint: self.fingerprint,
         };
-        let limit = asker.rule.shape().answer_limit;
-        let mut request =
-            Request::from_parts(parts, RequestBody::buffered(self.data, self.trailers));
-        request.extensions_mut().insert(run.execution.clone());
-        let handler = handler::run(ready, request, limit);
-        let (sender, answer) = oneshot::channel();
-        tokio::spawn(in_current_span(run.conduct(handler, judge, sender)));
-        Next::Wait { answer, asker }
+        let body = RequestBody::buffered(self.data, self.trailers);
+        (ready, Request::from_parts(parts, body), asker)
     }
-
-    fn asker(self, excerpt: Excerpt) -> Asker<R> {
-        Asker {
-            excerpt,
-            rule: self.pending.rule,
-            shared: self.pending.shared,
-            respond: self.pending.respond,
-            key: self.key,
-            fingerprint: self.fingerprint,
-        }
-    }
-}
-
-impl<R> Asker<R> {
-    /// The stored answer, or why it cannot be given.
-    pub(super) fn replay<B>(&self, record: &Record) -> Result<Response<ResponseBody<B>>, Problem> {
-        if record.flags.is_unknown {
-            return Err(Problem::OutcomeUnknown);
-        }
-        let answer = self.shared.core.desk.store.sealing.open(&self.key, record);
-        let Some(stored) = answer.and_then(StoredAnswer::decode) else {
-            return Err(Problem::RecordUnreadable);
-        };
-        if record.flags.is_not_replayable {
-            return Err(Problem::not_replayable(&stored));
-        }
-        let (mut head, replay) = stored.into_response().into_parts();
-        if let Some(rewrite) = &self.rule.shape().on_replay {
-            rewrite(&mut head);
-        }
-        Ok(Response::from_parts(head, replay.into_body()))
-    }
-
-    pub(super) fn reject<B>(&self, problem: Problem) -> Response<ResponseBody<B>>
-    where
-        R: Respond<B>,
-    {
-        let parts = self.excerpt.to_parts();
-        answer(problem, &self.rule, &self.shared, &*self.respond, &parts)
-    }
-
-    pub(super) fn recovery(&self) -> Recovery {
-        self.rule.shape().recovery
-    }
-
-    /// Waits for whoever has the key now, if the rule lets requests wait.
-    pub(super) fn await_answer(&self) -> Waiting<Option<Arc<Record>>> {
-        let desk = self.shared.core.desk.clone();
-        let (key, fingerprint) = (self.key.clone(), self.fingerprint);
-        let in_progress = self.rule.shape().in_progress;
-        Box::pin(async move {
-            let InProgress::Wait(budget) = in_progress else {
-                return None;
-            };
-            desk.await_answer(&key, &fingerprint, budget).await
-        })
-    }
-}
-
-fn answer<B, R: Respond<B>>(
-    problem: Problem,
-    rule: &IdempotencyRule,
-    shared: &Shared,
-    respond: &R,
-    parts: &Parts,
-) -> Response<ResponseBody<B>> {
-    let rejection = problem.rejection(rule, &shared.problem_base);
-    rejection.answer(respond, parts).map(ResponseBody::passed)
 }

@@ -20,10 +20,10 @@ use super::{
     execution::Execution,
     future::ResponseFuture,
     intake::IdempotencyKey,
+    pending::Pending,
     problem::Problem,
     rule::{IdempotencyRule, KeyPresence},
     shared::Shared,
-    steps::Pending,
     tally::Tally,
 };
 use crate::{
@@ -139,9 +139,8 @@ where
                 // It is not called, so the permit that it may hold is free.
                 drop(self.take_ready());
                 Tally::of_problem(&problem).record(&rule);
-                let rejection = problem.rejection(&rule, &self.shared.problem_base);
-                let response = rejection.answer(&*self.respond, &parts);
-                ResponseFuture::answering(response.map(ResponseBody::passed))
+                let shared = &self.shared;
+                ResponseFuture::answering(shared.rejection(problem, &rule, &*self.respond, &parts))
             }
             Call::Protect(rule, key, scope) => {
                 let pending = Pending {

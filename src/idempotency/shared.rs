@@ -2,11 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use http::request::Parts;
+use http::{Response, request::Parts};
 
 use super::{
     admission::Desk,
+    answer::ResponseBody,
     engine::{Claim, Renewals, Store},
+    problem::Problem,
     rooms::Rooms,
     rule::IdempotencyRule,
     tracker::Tracker,
@@ -15,6 +17,7 @@ use crate::{
     backend::{Breaker, KeyValue},
     key::{Digester, Key, KeyParts, Kind},
     policy::{Policy, Subject, SubjectId},
+    respond::Respond,
 };
 
 /// What runs under claims share; cheap to clone.
@@ -34,13 +37,6 @@ pub(super) struct Shared {
     pub(super) scope: Subject,
     /// What the types of problems begin with.
     pub(super) problem_base: Arc<str>,
-}
-
-/// Whose key it is, as key and fingerprint want it.
-pub(super) fn http_scope(subject: &SubjectId) -> KeyParts {
-    let mut scope = KeyParts::new().with(GROUP);
-    subject.append_to_key(&mut scope);
-    scope
 }
 
 impl Core {
@@ -79,6 +75,18 @@ impl Shared {
         Key::new(Kind::EXECUTION, self.core.digester.digest(&parts))
     }
 
+    /// What a request with this head is told that gets no answer of a handler.
+    pub(super) fn rejection<B, R: Respond<B>>(
+        &self,
+        problem: Problem,
+        rule: &IdempotencyRule,
+        respond: &R,
+        request: &Parts,
+    ) -> Response<ResponseBody<B>> {
+        let rejection = problem.rejection(rule, &self.problem_base);
+        rejection.answer(respond, request).map(ResponseBody::passed)
+    }
+
     /// The rule of this name, if it is known without a request.
     pub(super) fn rule_named(&self, name: &[u8]) -> Option<IdempotencyRule> {
         let mut found = None;
@@ -95,6 +103,13 @@ impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").finish_non_exhaustive()
     }
+}
+
+/// Whose key it is, as key and fingerprint want it.
+pub(super) fn http_scope(subject: &SubjectId) -> KeyParts {
+    let mut scope = KeyParts::new().with(GROUP);
+    subject.append_to_key(&mut scope);
+    scope
 }
 
 /// Keys of requests, as against those of [`Idempotent`](super::Idempotent).
