@@ -180,6 +180,7 @@ mod future;
 mod gather;
 mod handle;
 mod handler;
+mod idempotent;
 mod inspection;
 mod intake;
 mod judge;
@@ -195,8 +196,6 @@ mod record_error;
 mod recovery_points;
 mod rooms;
 mod rule;
-mod run;
-mod run_records;
 #[cfg(feature = "sealed-answers")]
 mod seal;
 mod service;
@@ -214,6 +213,7 @@ pub use self::{
     execution::{CheckpointError, Execution},
     future::ResponseFuture,
     handle::IdempotencyHandle,
+    idempotent::{Done, Idempotent, RunError},
     inspection::{Inspection, KeyState},
     intake::{KeySyntax, canonical_json},
     layer::IdempotencyLayer,
@@ -221,6 +221,5 @@ pub use self::{
     outcome::Outcome,
     record_error::{RecordError, RecordErrorKind},
     rule::{IdempotencyRule, InProgress, KeyPresence, Outage, Recovery, StorePolicy, Unrecorded},
-    run::{Done, Idempotent, RunError},
     service::Idempotency,
 };

@@ -2,12 +2,16 @@
 
 use bytes::Bytes;
 
-use super::{Idempotent, Inspection, RecordError, inspection::Payload, protocol::Record};
-use crate::{backend::Version, key::KeyPart};
+use super::Idempotent;
+use crate::{
+    backend::Version,
+    idempotency::{Inspection, RecordError, inspection::Payload, protocol::Record},
+    key::KeyPart,
+};
 
 impl Idempotent {
     /// What is recorded under this key; `None` if nothing is. See
-    /// [`IdempotencyHandle::inspect`](super::IdempotencyHandle::inspect).
+    /// [`IdempotencyHandle::inspect`](crate::idempotency::IdempotencyHandle::inspect).
     ///
     /// # Errors
     ///
@@ -24,7 +28,7 @@ impl Idempotent {
 
     /// Deletes what is recorded under this key, if it is what an [`inspect`](Self::inspect) has
     /// shown, and says whether it is gone; work that may be running is refused. See
-    /// [`IdempotencyHandle::forget`](super::IdempotencyHandle::forget).
+    /// [`IdempotencyHandle::forget`](crate::idempotency::IdempotencyHandle::forget).
     ///
     /// # Errors
     ///
@@ -35,7 +39,7 @@ impl Idempotent {
     }
 
     /// As [`forget`](Self::forget), also if the work may be running. See
-    /// [`IdempotencyHandle::forget_running`](super::IdempotencyHandle::forget_running).
+    /// [`IdempotencyHandle::forget_running`](crate::idempotency::IdempotencyHandle::forget_running).
     ///
     /// # Errors
     ///
@@ -51,7 +55,7 @@ impl Idempotent {
 
     /// Gives this result to work of which nobody knows what became, if what is recorded is what an
     /// [`inspect`](Self::inspect) has shown, and says whether it has it. See
-    /// [`IdempotencyHandle::settle`](super::IdempotencyHandle::settle).
+    /// [`IdempotencyHandle::settle`](crate::idempotency::IdempotencyHandle::settle).
     ///
     /// # Errors
     ///

@@ -1,10 +1,14 @@
 //! Work that runs once and is no request: jobs of a queue, webhooks, messages.
 
-use std::{error::Error, fmt, future::Future, time::Duration};
+mod error;
+mod records;
+
+use std::{fmt, future::Future, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+pub use self::error::RunError;
 #[cfg(feature = "sealed-answers")]
 use super::{AnswerKeys, engine::Sealing};
 use super::{
@@ -73,28 +77,6 @@ pub enum Done {
     Ran(Bytes),
     /// It had been done before.
     Replayed(Bytes),
-}
-
-/// Why there is no result.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum RunError<E> {
-    /// Somebody is at work on it, and nobody may take over before this.
-    Busy(Duration),
-    /// The key was used for other work.
-    Mismatch,
-    /// It may have been done, and nobody knows what it came to.
-    OutcomeUnknown,
-    /// It was done before, and its result was too large to be kept.
-    NotKept,
-    /// The backend does not answer, what it holds cannot be read here, or no work may begin any more.
-    /// Nothing was done now.
-    Unavailable,
-    /// The work panicked.
-    Panicked,
-    /// The work failed; the next one with the key tries again, unless the rule says
-    /// [`Recovery::Never`].
-    Failed(E),
 }
 
 impl Idempotent {
@@ -204,7 +186,7 @@ impl Idempotent {
     }
 
     /// Where work with this key is recorded.
-    pub(super) fn record_key(&self, key: impl KeyPart) -> Key {
+    fn record_key(&self, key: impl KeyPart) -> Key {
         let name = self.core.digester.digest(&self.parts(key));
         Key::new(Kind::EXECUTION, name)
     }
@@ -213,12 +195,12 @@ impl Idempotent {
         KeyParts::new().with(GROUP).with(self.rule.name()).with(key)
     }
 
-    pub(super) fn store(&self) -> &Store {
+    fn store(&self) -> &Store {
         &self.core.desk.store
     }
 
     /// Whether work that may have begun must not begin again.
-    pub(super) fn never_again(&self) -> bool {
+    fn never_again(&self) -> bool {
         self.rule.shape().terms.never_again
     }
 
@@ -307,47 +289,6 @@ fn judge<E>(
             Err(RunError::Failed(error)),
         ),
         None => (Writing::of_nobody_knows_what(rule), Err(RunError::Panicked)),
-    }
-}
-
-impl<E> From<Problem> for RunError<E> {
-    fn from(problem: Problem) -> Self {
-        match problem {
-            Problem::KeyReused => Self::Mismatch,
-            Problem::InProgress { left } => Self::Busy(left),
-            Problem::OutcomeUnknown => Self::OutcomeUnknown,
-            Problem::HandlerPanicked => Self::Panicked,
-            _ => Self::Unavailable,
-        }
-    }
-}
-
-impl<E> fmt::Display for RunError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Busy(left) => write!(
-                f,
-                "could not begin: somebody is at work on it, for at least {} ms",
-                left.as_millis()
-            ),
-            Self::Mismatch => f.write_str("could not begin: the key was used for other work"),
-            Self::OutcomeUnknown => f.write_str("it is not known whether the work was done"),
-            Self::NotKept => {
-                f.write_str("the work was done before, and its result was too large to be kept")
-            }
-            Self::Unavailable => f.write_str("could not begin: nobody knows whether it was done"),
-            Self::Panicked => f.write_str("the work panicked"),
-            Self::Failed(_) => f.write_str("the work failed"),
-        }
-    }
-}
-
-impl<E: Error + 'static> Error for RunError<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Failed(error) => Some(error),
-            _ => None,
-        }
     }
 }
 
