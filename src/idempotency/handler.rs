@@ -8,7 +8,7 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 use tower_service::Service;
 
-use super::{catch::Catch, gather::Gathered};
+use super::{catch_panic::CatchPanic, gather::Gathered};
 
 /// How a handler ended.
 pub(super) enum Ended<B, E> {
@@ -39,7 +39,7 @@ where
             Err(error) => Ended::Failed(error),
         }
     };
-    Catch::new(running).await.unwrap_or(Ended::Panicked)
+    CatchPanic::new(running).await.unwrap_or(Ended::Panicked)
 }
 
 async fn collect<B: Body<Data = Bytes>, E>(response: Response<B>, limit: usize) -> Ended<B, E> {

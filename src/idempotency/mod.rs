@@ -169,8 +169,10 @@
 
 mod admission;
 mod answer;
+#[cfg(feature = "sealed-answers")]
+mod answer_keys;
 mod asker;
-mod catch;
+mod catch_panic;
 mod conduct;
 mod engine;
 mod execution;
@@ -196,18 +198,16 @@ mod record_error;
 mod recovery_points;
 mod rooms;
 mod rule;
-#[cfg(feature = "sealed-answers")]
-mod seal;
 mod service;
 mod shared;
 mod tally;
 mod tracker;
 
-#[cfg(feature = "axum")]
-pub use self::extract::MissingExecution;
 #[cfg(feature = "sealed-answers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sealed-answers")))]
-pub use self::seal::AnswerKeys;
+pub use self::answer_keys::AnswerKeys;
+#[cfg(feature = "axum")]
+pub use self::extract::MissingExecution;
 pub use self::{
     answer::{RequestBody, ResponseBody},
     execution::{CheckpointError, Execution},

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 #[cfg(feature = "sealed-answers")]
-use crate::idempotency::seal::AnswerKeys;
+use crate::idempotency::answer_keys::AnswerKeys;
 use crate::{
     idempotency::protocol::{Fingerprint, Record},
     key::Key,

@@ -14,7 +14,7 @@ use super::{AnswerKeys, engine::Sealing};
 use super::{
     Execution, IdempotencyRule, InProgress, Outage, Recovery, Unrecorded,
     admission::Admission,
-    catch::Catch,
+    catch_panic::CatchPanic,
     conduct::{Run, Told, Writing},
     engine::Store,
     problem::Problem,
@@ -158,7 +158,7 @@ impl Idempotent {
             return Err(self.refused(Problem::Unavailable));
         };
         let execution = run.execution.clone();
-        let work = Catch::new(async move { work(execution).await.map(Into::into) });
+        let work = CatchPanic::new(async move { work(execution).await.map(Into::into) });
         let (sender, told) = oneshot::channel();
         tokio::spawn(in_current_span(run.conduct(work, judge, sender)));
         match told.await {

@@ -8,11 +8,11 @@ use std::{
 };
 
 /// `None` if the future panicked. It is dropped at once, whichever way it ended.
-pub(super) struct Catch<F> {
+pub(super) struct CatchPanic<F> {
     future: Option<Pin<Box<F>>>,
 }
 
-impl<F: Future> Catch<F> {
+impl<F: Future> CatchPanic<F> {
     pub(super) fn new(future: F) -> Self {
         Self {
             future: Some(Box::pin(future)),
@@ -20,7 +20,7 @@ impl<F: Future> Catch<F> {
     }
 }
 
-impl<F: Future> Future for Catch<F> {
+impl<F: Future> Future for CatchPanic<F> {
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
