@@ -2,10 +2,10 @@
 
 mod claim;
 mod error;
+mod operator;
 mod renewals;
 mod sealing;
 mod store;
-mod upkeep;
 mod withdrawal;
 
 #[cfg(feature = "sealed-answers")]
@@ -13,7 +13,7 @@ pub(super) use self::sealing::Sealing;
 pub(super) use self::{
     claim::{Claim, Lost, Unwritten},
     error::ClaimError,
+    operator::Read,
     renewals::{Renewals, Renewed},
     store::{Found, Store},
-    upkeep::Read,
 };

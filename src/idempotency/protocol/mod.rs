@@ -3,13 +3,13 @@
 mod claim;
 mod conflict;
 mod fingerprint;
+mod operator;
 mod record;
-mod upkeep;
 
 pub(super) use self::{
     claim::{Claimant, OnClaim, Terms, on_claim},
     conflict::{Intent, Loss, OnConflict, on_conflict},
     fingerprint::Fingerprint,
+    operator::{OnForget, OnSettle, is_forgotten, on_forget, on_settle},
     record::{Flags, Owner, Record, State, Unreadable},
-    upkeep::{OnForget, OnSettle, is_forgotten, on_forget, on_settle},
 };
