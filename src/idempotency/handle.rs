@@ -7,6 +7,7 @@ use http::Response;
 
 use super::{
     answer::StoredAnswer,
+    engine::Store,
     inspection::{Inspection, Payload},
     protocol::Record,
     record_error::{RecordError, RecordErrorKind},
@@ -112,7 +113,7 @@ impl IdempotencyHandle {
         key: &str,
     ) -> Result<Option<Inspection>, RecordError> {
         let key = self.key(whose, key);
-        let store = &self.shared.core.desk.store;
+        let store = self.store();
         let read = store.inspect(&key).await?;
         Ok(read.map(|read| {
             let never_again = self.never_again(&read.record);
@@ -141,7 +142,7 @@ impl IdempotencyHandle {
         version: Version,
     ) -> Result<bool, RecordError> {
         let key = self.key(whose, key);
-        self.shared.core.desk.store.forget(&key, version).await
+        self.store().forget(&key, version).await
     }
 
     /// As [`forget`](Self::forget), also if the handler may be running.
@@ -159,8 +160,7 @@ impl IdempotencyHandle {
         version: Version,
     ) -> Result<bool, RecordError> {
         let key = self.key(whose, key);
-        let store = &self.shared.core.desk.store;
-        store.forget_running(&key, version).await
+        self.store().forget_running(&key, version).await
     }
 
     /// Gives this answer to a request of which nobody knows what became, if what is recorded is
@@ -189,9 +189,9 @@ impl IdempotencyHandle {
         answer: Response<Bytes>,
     ) -> Result<bool, RecordError> {
         let key = self.key(whose, key);
-        let store = &self.shared.core.desk.store;
         let never_again = |found: &Record| self.never_again(found);
         let answer = |found: &Record| self.stored(found, answer);
+        let store = self.store();
         store.settle(&key, version, never_again, answer).await
     }
 
@@ -208,6 +208,10 @@ impl IdempotencyHandle {
     /// Dropped, no handler begins all the same.
     pub async fn drain(&self, budget: Duration) -> usize {
         self.shared.core.tracker.drain(budget).await
+    }
+
+    fn store(&self) -> &Store {
+        &self.shared.core.desk.store
     }
 
     fn key(&self, whose: &SubjectId, key: &str) -> Key {

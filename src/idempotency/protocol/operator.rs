@@ -31,8 +31,7 @@ pub(in crate::idempotency) fn on_forget(
     version: Version,
     now: Timestamp,
 ) -> OnForget {
-    let is_running = found.state == State::InProgress && !found.lease_left(version, now).is_zero();
-    if is_running {
+    if found.is_running(version, now) {
         OnForget::Running
     } else {
         OnForget::Delete
@@ -47,8 +46,7 @@ pub(in crate::idempotency) fn on_settle(
     now: Timestamp,
     never_again: bool,
 ) -> OnSettle {
-    let is_running = found.state == State::InProgress && !found.lease_left(version, now).is_zero();
-    if is_running {
+    if found.is_running(version, now) {
         OnSettle::Running
     } else if found.is_outcome_unknown(never_again) {
         OnSettle::Settle

@@ -107,6 +107,12 @@ impl Record {
         self.lease.saturating_sub(now - version.written_at())
     }
 
+    /// Whether the owner is to be left alone yet, when this record has this version and it is `now` on
+    /// the backend's clock.
+    pub(in crate::idempotency) fn is_running(&self, version: Version, now: Timestamp) -> bool {
+        self.state == State::InProgress && !self.lease_left(version, now).is_zero()
+    }
+
     /// Whether nobody knows what became of the work, and nobody does it again; of work in progress,
     /// once its lease is over. `never_again` is what the rule says by now.
     pub(in crate::idempotency) fn is_outcome_unknown(&self, never_again: bool) -> bool {
