@@ -5,9 +5,9 @@
 //! ```
 //!
 //! AES-256-GCM, under a key of its own for each sealing: keyed BLAKE3 of a random salt. So the
-//! nonce can be zero, and never meets a key twice. The format, the name of the record and its
-//! fingerprint are authenticated beside the text, as they stand in this order: the format has one
-//! byte, the fingerprint 32, and what is between them is the name. The key id says which secret to
+//! nonce can be zero, and never meets a key twice. The format, the name of the record, its
+//! fingerprint and what the text is are authenticated beside it, as they stand in this order: the
+//! format and the last have one byte, the fingerprint 32, and the name is the rest. The key id says which secret to
 //! try, and nothing of it.
 
 use std::fmt;
@@ -19,7 +19,7 @@ use aes_gcm::{
 use blake3::Hasher;
 use bytes::{BufMut as _, Bytes};
 
-use super::protocol::Fingerprint;
+use super::{engine::Purpose, protocol::Fingerprint};
 use crate::{
     error::ConfigError,
     key::Key,
@@ -52,7 +52,7 @@ use crate::{
 /// sealed under one secret. That is what it is for: it hides answers, and does not vouch for them.
 /// Answers that were stored without keys stay readable, so who writes into the store can write one
 /// that is not sealed. They can make no sealed one that opens, nor put one in the place of another
-/// key's or of another request's, but can delete it, and put an older answer to the same request
+/// key's, of another request's, or of a recovery point, but can delete it, and put an older answer to the same request
 /// with the same key back. What surrounds the answer in its record (how far the work is, the name
 /// of the rule, times) is neither encrypted nor authenticated.
 ///
@@ -106,11 +106,12 @@ impl AnswerKeys {
         plain: &[u8],
         key: &Key,
         fingerprint: &Fingerprint,
+        purpose: Purpose,
     ) -> Result<Bytes, getrandom::Error> {
         let mut salt = [0; SALT_LEN];
         getrandom::fill(&mut salt)?;
         self.current
-            .seal(plain, &salt, &associated(key, fingerprint))
+            .seal(plain, &salt, &associated(key, fingerprint, purpose))
             .ok_or(getrandom::Error::UNSUPPORTED)
     }
 
@@ -120,9 +121,10 @@ impl AnswerKeys {
         sealed: &Bytes,
         key: &Key,
         fingerprint: &Fingerprint,
+        purpose: Purpose,
     ) -> Option<Bytes> {
         let sealed = Sealed::parse(sealed)?;
-        let associated = associated(key, fingerprint);
+        let associated = associated(key, fingerprint, purpose);
         self.all()
             // Two secrets may have one id, once in four billion.
             .filter(|key| key.id == *sealed.key_id)
@@ -221,12 +223,13 @@ impl<'a> Sealed<'a> {
 }
 
 /// What is authenticated beside the text.
-fn associated(key: &Key, fingerprint: &Fingerprint) -> [u8; ASSOCIATED_LEN] {
+fn associated(key: &Key, fingerprint: &Fingerprint, purpose: Purpose) -> [u8; ASSOCIATED_LEN] {
     let mut associated = [0; ASSOCIATED_LEN];
     let mut free = &mut associated[..];
     free.put_u8(FORMAT);
     free.put_slice(key.as_str().as_bytes());
     free.put_slice(fingerprint.as_bytes());
+    free.put_u8(purpose as u8);
     associated
 }
 
@@ -242,7 +245,7 @@ const HEAD_LEN: usize = 1 + KEY_ID_LEN + SALT_LEN;
 /// How much longer a text is when it is sealed.
 const OVERHEAD: usize = HEAD_LEN + TAG_LEN;
 
-const ASSOCIATED_LEN: usize = 1 + Key::LEN + Fingerprint::LEN;
+const ASSOCIATED_LEN: usize = 1 + Key::LEN + Fingerprint::LEN + 1;
 
 const ROOT_CONTEXT: &str = "tower-stash 2026 stored answers v1";
 const ID_CONTEXT: &str = "tower-stash 2026 stored answers key id v1";
@@ -256,6 +259,7 @@ mod tests {
 
     const A: &[u8] = &[b'a'; 32];
     const B: &[u8] = &[b'b'; 32];
+    const ANSWER: Purpose = Purpose::Answer;
     const PRINT: Fingerprint = Fingerprint::from_bytes([7; Fingerprint::LEN]);
     const PAID: &[u8] = b"\x00\xc9 {\"receipt\":4711}";
 
@@ -276,14 +280,17 @@ mod tests {
     fn an_answer_that_was_sealed_is_opened() {
         let keys = keys(A);
         for plain in [PAID, b"", &[0; 10_000]] {
-            let sealed = keys.seal(plain, &record("k"), &PRINT).unwrap();
-            assert_eq!(keys.open(&sealed, &record("k"), &PRINT).unwrap(), plain);
+            let sealed = keys.seal(plain, &record("k"), &PRINT, ANSWER).unwrap();
+            assert_eq!(
+                keys.open(&sealed, &record("k"), &PRINT, ANSWER).unwrap(),
+                plain
+            );
         }
     }
 
     #[test]
     fn a_sealed_answer_is_37_bytes_longer_and_shows_nothing() {
-        let sealed = keys(A).seal(PAID, &record("k"), &PRINT).unwrap();
+        let sealed = keys(A).seal(PAID, &record("k"), &PRINT, ANSWER).unwrap();
         assert_eq!(sealed.len(), PAID.len() + 37);
         assert!(
             !sealed
@@ -295,7 +302,7 @@ mod tests {
     #[test]
     fn two_sealings_of_one_answer_have_nothing_in_common_but_format_and_key_id() {
         let keys = keys(A);
-        let seal = || keys.seal(PAID, &record("k"), &PRINT).unwrap();
+        let seal = || keys.seal(PAID, &record("k"), &PRINT, ANSWER).unwrap();
         let (one, other) = (seal(), seal());
         assert_eq!(one[..5], other[..5]);
         for four in (5..one.len() - 4).map(|start| start..start + 4) {
@@ -306,25 +313,34 @@ mod tests {
     #[test]
     fn an_answer_opens_for_its_own_key_and_fingerprint_alone() {
         let keys = keys(A);
-        let sealed = keys.seal(PAID, &record("k"), &PRINT).unwrap();
+        let sealed = keys.seal(PAID, &record("k"), &PRINT, ANSWER).unwrap();
         let mut near = [7; Fingerprint::LEN];
         near[Fingerprint::LEN - 1] = 6;
-        assert_eq!(keys.open(&sealed, &record("l"), &PRINT), None);
+        assert_eq!(keys.open(&sealed, &record("l"), &PRINT, ANSWER), None);
         let lease = Key::new(
             Kind::LEASE,
             Digester::default().digest(&KeyParts::new().with("k")),
         );
-        assert_eq!(keys.open(&sealed, &lease, &PRINT), None);
+        assert_eq!(keys.open(&sealed, &lease, &PRINT, ANSWER), None);
         let near = Fingerprint::from_bytes(near);
-        assert_eq!(keys.open(&sealed, &record("k"), &near), None);
+        assert_eq!(keys.open(&sealed, &record("k"), &near, ANSWER), None);
+    }
+
+    #[test]
+    fn what_was_sealed_as_one_thing_is_no_other() {
+        let sealed = keys(A).seal(PAID, &record("k"), &PRINT, Purpose::RecoveryPoints);
+        let open = |purpose| keys(A).open(sealed.as_ref().unwrap(), &record("k"), &PRINT, purpose);
+        assert_eq!(open(Purpose::RecoveryPoints).unwrap(), PAID);
+        assert_eq!(open(Purpose::Answer), None);
+        assert_eq!(open(Purpose::Head), None);
     }
 
     #[test]
     fn an_answer_holds_in_each_bit_and_to_its_last_byte() {
         // Both keys are tried where the id says so.
         let keys = keys(A).with_previous(B).unwrap();
-        let sealed = keys.seal(PAID, &record("k"), &PRINT).unwrap();
-        let opened = |sealed: Vec<u8>| keys.open(&sealed.into(), &record("k"), &PRINT);
+        let sealed = keys.seal(PAID, &record("k"), &PRINT, ANSWER).unwrap();
+        let opened = |sealed: Vec<u8>| keys.open(&sealed.into(), &record("k"), &PRINT, ANSWER);
         for bit in 0..sealed.len() * 8 {
             let mut flipped = sealed.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
@@ -340,26 +356,35 @@ mod tests {
 
     #[test]
     fn the_current_secret_seals_and_a_previous_one_still_opens() {
-        let old = keys(A).seal(PAID, &record("k"), &PRINT).unwrap();
+        let old = keys(A).seal(PAID, &record("k"), &PRINT, ANSWER).unwrap();
         let rotated = keys(B).with_previous(A).unwrap();
-        assert_eq!(rotated.open(&old, &record("k"), &PRINT).unwrap(), PAID);
-        let new = rotated.seal(PAID, &record("k"), &PRINT).unwrap();
-        assert_eq!(keys(B).open(&new, &record("k"), &PRINT).unwrap(), PAID);
-        assert_eq!(keys(A).open(&new, &record("k"), &PRINT), None);
+        assert_eq!(
+            rotated.open(&old, &record("k"), &PRINT, ANSWER).unwrap(),
+            PAID
+        );
+        let new = rotated.seal(PAID, &record("k"), &PRINT, ANSWER).unwrap();
+        assert_eq!(
+            keys(B).open(&new, &record("k"), &PRINT, ANSWER).unwrap(),
+            PAID
+        );
+        assert_eq!(keys(A).open(&new, &record("k"), &PRINT, ANSWER), None);
     }
 
     #[test]
     fn a_removed_secret_opens_nothing() {
-        let old = keys(A).seal(PAID, &record("k"), &PRINT).unwrap();
-        assert_eq!(keys(B).open(&old, &record("k"), &PRINT), None);
+        let old = keys(A).seal(PAID, &record("k"), &PRINT, ANSWER).unwrap();
+        assert_eq!(keys(B).open(&old, &record("k"), &PRINT, ANSWER), None);
     }
 
     #[test]
     fn two_secrets_of_one_id_are_both_tried() {
-        let old = keys(A).seal(PAID, &record("k"), &PRINT).unwrap();
+        let old = keys(A).seal(PAID, &record("k"), &PRINT, ANSWER).unwrap();
         let mut rotated = keys(B).with_previous(A).unwrap();
         rotated.current.id = rotated.previous[0].id;
-        assert_eq!(rotated.open(&old, &record("k"), &PRINT).unwrap(), PAID);
+        assert_eq!(
+            rotated.open(&old, &record("k"), &PRINT, ANSWER).unwrap(),
+            PAID
+        );
     }
 
     #[test]
@@ -386,11 +411,11 @@ mod tests {
         let (keys, record) = (keys(A).with_previous(B).unwrap(), record("k"));
         let mut sealed = Bytes::new();
         let counted = allocation_counter::measure(|| {
-            sealed = keys.seal(PAID, &record, &PRINT).unwrap();
+            sealed = keys.seal(PAID, &record, &PRINT, ANSWER).unwrap();
         });
         assert_eq!(counted.count_total, 1);
         let counted = allocation_counter::measure(|| {
-            std::hint::black_box(keys.open(&sealed, &record, &PRINT).unwrap());
+            std::hint::black_box(keys.open(&sealed, &record, &PRINT, ANSWER).unwrap());
         });
         assert_eq!(counted.count_total, 1);
     }
@@ -399,7 +424,7 @@ mod tests {
     #[test]
     fn format_1_is_opened_for_ever() {
         let sealed = Bytes::from_static(GOLDEN);
-        let plain = keys(A).open(&sealed, &record("k"), &PRINT);
+        let plain = keys(A).open(&sealed, &record("k"), &PRINT, ANSWER);
         assert_eq!(plain.unwrap(), PAID);
     }
 
@@ -409,7 +434,7 @@ mod tests {
         let id = blake3::derive_key("tower-stash 2026 stored answers key id v1", &root);
         let salt = [b's'; 16];
         let key = blake3::keyed_hash(&root, &salt);
-        let aad = [b"\x01", record("k").as_str().as_bytes(), &[7; 32]].concat();
+        let aad = [b"\x01", record("k").as_str().as_bytes(), &[7; 32], b"A"].concat();
         let text = Aes256Gcm::new(key.as_bytes().into())
             .encrypt(
                 &[0; 12].into(),
@@ -420,7 +445,7 @@ mod tests {
             )
             .unwrap();
         let expected = [b"\x01", &id[..4], &salt, &text].concat();
-        let associated = associated(&record("k"), &PRINT);
+        let associated = associated(&record("k"), &PRINT, ANSWER);
         let sealed = keys(A).current.seal(PAID, &salt, &associated).unwrap();
         assert_eq!(sealed, expected);
         assert_eq!(sealed, GOLDEN);
@@ -429,7 +454,7 @@ mod tests {
     /// Computed by another implementation of BLAKE3 and AES-GCM.
     const GOLDEN: &[u8] = b"\x01\x3e\x2d\x6e\xa3ssssssssssssssss\
         \xca\xb2\x9b\xa9\x55\x80\x32\xbc\xd7\x49\xae\xef\xf2\x87\xa4\xce\x2f\x0a\x60\
-        \x0b\x84\xe5\x01\x49\xe4\x9e\xd6\xe9\x68\x52\x60\xac\x91\x34\x94";
+        \xed\x77\x30\x13\xd9\x9e\x58\x3e\x40\xbf\x21\x39\x73\xd8\xaa\x2a";
 
     proptest! {
         #[test]
@@ -442,21 +467,21 @@ mod tests {
         ) {
             let (keys, print) = (keys(A), Fingerprint::from_bytes(print));
             let record = record(&name);
-            let sealed = keys.seal(&plain, &record, &print).unwrap();
+            let sealed = keys.seal(&plain, &record, &print, ANSWER).unwrap();
             prop_assert_eq!(sealed.len(), plain.len() + OVERHEAD);
-            prop_assert_eq!(keys.open(&sealed, &record, &print), Some(plain.into()));
+            prop_assert_eq!(keys.open(&sealed, &record, &print, ANSWER), Some(plain.into()));
             let mut changed = sealed.to_vec();
             changed[place.index(sealed.len())] ^= change;
-            prop_assert_eq!(keys.open(&changed.into(), &record, &print), None);
+            prop_assert_eq!(keys.open(&changed.into(), &record, &print, ANSWER), None);
             let cut = sealed.slice(..cut.index(sealed.len()));
-            prop_assert_eq!(keys.open(&cut, &record, &print), None);
+            prop_assert_eq!(keys.open(&cut, &record, &print, ANSWER), None);
         }
 
         #[test]
         fn bytes_that_nobody_sealed_do_not_open(bytes in vec(any::<u8>(), 0..100)) {
             let ours = [&[FORMAT][..], &keys(A).current.id, &bytes].concat();
             for bytes in [bytes, ours] {
-                prop_assert_eq!(keys(A).open(&bytes.into(), &record("k"), &PRINT), None);
+                prop_assert_eq!(keys(A).open(&bytes.into(), &record("k"), &PRINT, ANSWER), None);
             }
         }
     }

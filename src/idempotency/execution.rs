@@ -75,9 +75,7 @@ impl Execution {
                 tracker: Arc::clone(&core.tracker),
                 ends,
                 outcome: Mutex::default(),
-                points: Mutex::new(
-                    RecoveryPoints::decode(claim.inherited().clone()).unwrap_or_default(),
-                ),
+                points: Mutex::new(claim.inherited().clone()),
                 writing: tokio::sync::Mutex::default(),
             }),
         }

@@ -17,15 +17,18 @@ use tokio::{
 };
 
 use super::{
-    sealing::Kept,
+    sealing::{Kept, Purpose},
     store::{Store, deadline, no_chance},
     withdrawal::Withdrawal,
 };
 use crate::{
     backend::{BackendError, Entry, GetOptions, Precondition, Put, Version},
     clock::{Monotonic, monotonic_now},
-    idempotency::protocol::{
-        Fingerprint, Flags, Intent, Loss, OnConflict, Owner, Record, State, on_conflict,
+    idempotency::{
+        protocol::{
+            Fingerprint, Flags, Intent, Loss, OnConflict, Owner, Record, State, on_conflict,
+        },
+        recovery_points::RecoveryPoints,
     },
     key::Key,
 };
@@ -44,7 +47,7 @@ pub(in crate::idempotency) struct Claim {
     attempt: u32,
     lease: Duration,
     /// What the attempt before left.
-    inherited: Bytes,
+    inherited: RecoveryPoints,
     progress: Mutex<Progress>,
     /// Until when nobody can have taken over.
     own_until: watch::Sender<Monotonic>,
@@ -96,7 +99,7 @@ impl Claim {
             epoch: record.epoch(version),
             attempt: record.attempt,
             lease: record.lease,
-            inherited: Bytes::new(),
+            inherited: RecoveryPoints::default(),
             own_until: watch::Sender::new(deadline(sent, record.lease)),
             progress: Mutex::new(Progress { record, version }),
             is_over: AtomicBool::new(false),
@@ -105,7 +108,7 @@ impl Claim {
     }
 
     /// This claim, to which the attempt before left this.
-    pub(super) fn inheriting(mut self, inherited: Bytes) -> Self {
+    pub(super) fn inheriting(mut self, inherited: RecoveryPoints) -> Self {
         self.inherited = inherited;
         self
     }
@@ -166,7 +169,7 @@ impl Claim {
     }
 
     /// What the attempt before left.
-    pub(in crate::idempotency) fn inherited(&self) -> &Bytes {
+    pub(in crate::idempotency) fn inherited(&self) -> &RecoveryPoints {
         &self.inherited
     }
 
@@ -190,7 +193,7 @@ impl Claim {
 
     /// Renews, and leaves this for the next attempt.
     pub(in crate::idempotency) async fn save(&self, payload: Bytes) -> Result<(), Unwritten> {
-        let points = self.seal(payload)?;
+        let points = self.seal(payload, Purpose::RecoveryPoints)?;
         self.write(Intent::Renew, |record| {
             record.payload = points.payload.clone();
             record.flags.is_sealed = points.is_sealed;
@@ -204,7 +207,12 @@ impl Claim {
         answer: Bytes,
         flags: Flags,
     ) -> Result<(), Unwritten> {
-        let answer = self.seal(answer)?;
+        let purpose = if flags.is_not_replayable {
+            Purpose::Head
+        } else {
+            Purpose::Answer
+        };
+        let answer = self.seal(answer, purpose)?;
         self.write(Intent::Complete, |record| {
             record.state = State::Completed;
             record.payload = answer.payload.clone();
@@ -277,10 +285,10 @@ impl Claim {
         ));
     }
 
-    fn seal(&self, plain: Bytes) -> Result<Kept, Unwritten> {
+    fn seal(&self, plain: Bytes, purpose: Purpose) -> Result<Kept, Unwritten> {
         let sealing = &self.store.sealing;
         sealing
-            .seal(plain, &self.key, &self.fingerprint)
+            .seal(plain, &self.key, &self.fingerprint, purpose)
             .map_err(|error| Unwritten::Unconfirmed(no_chance(error)))
     }
 

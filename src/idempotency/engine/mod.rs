@@ -9,7 +9,7 @@ mod store;
 mod withdrawal;
 
 #[cfg(feature = "sealed-answers")]
-pub(super) use self::sealing::Sealing;
+pub(super) use self::sealing::{Purpose, Sealing};
 pub(super) use self::{
     claim::{Claim, Lost, Unwritten},
     error::ClaimError,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::store::Store;
+use super::{sealing::Purpose, store::Store};
 use crate::{
     backend::{BackendError, GetOptions, Precondition, Put, Version},
     clock::Timestamp,
@@ -99,7 +99,9 @@ impl Store {
         }
         let operator = Owner::random()?;
         let answer = answer(&found)?;
-        let answer = self.sealing.seal(answer, key, &found.fingerprint)?;
+        let answer = self
+            .sealing
+            .seal(answer, key, &found.fingerprint, Purpose::Answer)?;
         let settled = found.settled(version, operator, answer.payload, answer.is_sealed);
         // No other write has the version of a record that is completed, and this one only if the
         // record says that nobody knows: nobody has been given it as an answer.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 #[cfg(feature = "sealed-answers")]
 use crate::idempotency::answer_keys::AnswerKeys;
 use crate::{
-    idempotency::protocol::{Fingerprint, Record},
+    idempotency::protocol::{Fingerprint, Record, State},
     key::Key,
 };
 
@@ -26,6 +26,27 @@ pub(in crate::idempotency) struct Kept {
     pub(in crate::idempotency) is_sealed: bool,
 }
 
+/// What is kept, so that one is not taken for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(in crate::idempotency) enum Purpose {
+    Answer = b'A',
+    /// The head of an answer that is too large to be kept.
+    Head = b'H',
+    RecoveryPoints = b'P',
+}
+
+impl Purpose {
+    /// What a record says that it has.
+    fn of(record: &Record) -> Self {
+        match record.state {
+            State::Completed if record.flags.is_not_replayable => Self::Head,
+            State::Completed => Self::Answer,
+            State::InProgress | State::Failed => Self::RecoveryPoints,
+        }
+    }
+}
+
 impl Sealing {
     #[cfg(feature = "sealed-answers")]
     pub(in crate::idempotency) fn with(keys: AnswerKeys) -> Self {
@@ -41,16 +62,17 @@ impl Sealing {
         plain: Bytes,
         key: &Key,
         fingerprint: &Fingerprint,
+        purpose: Purpose,
     ) -> Result<Kept, getrandom::Error> {
         #[cfg(feature = "sealed-answers")]
         if let Some(keys) = self.keys.as_ref().filter(|_| !plain.is_empty()) {
             return Ok(Kept {
-                payload: keys.seal(&plain, key, fingerprint)?,
+                payload: keys.seal(&plain, key, fingerprint, purpose)?,
                 is_sealed: true,
             });
         }
         #[cfg(not(feature = "sealed-answers"))]
-        let _ = (key, fingerprint);
+        let _ = (key, fingerprint, purpose);
         Ok(Kept {
             payload: plain,
             is_sealed: false,
@@ -65,7 +87,12 @@ impl Sealing {
         }
         #[cfg(feature = "sealed-answers")]
         if let Some(keys) = &self.keys {
-            return keys.open(&record.payload, key, &record.fingerprint);
+            return keys.open(
+                &record.payload,
+                key,
+                &record.fingerprint,
+                Purpose::of(record),
+            );
         }
         #[cfg(not(feature = "sealed-answers"))]
         let _ = key;

@@ -12,7 +12,10 @@ use crate::{
         PutOptions, Result, Version,
     },
     clock::{Monotonic, monotonic_now},
-    idempotency::protocol::{Claimant, Fingerprint, OnClaim, Owner, Record, Terms, on_claim},
+    idempotency::{
+        protocol::{Claimant, Fingerprint, OnClaim, Owner, Record, Terms, on_claim},
+        recovery_points::RecoveryPoints,
+    },
     key::Key,
 };
 
@@ -100,7 +103,7 @@ impl Store {
     ) -> Result<Found, ClaimError> {
         let mut record = me.first();
         let mut precondition = Precondition::Absent;
-        let mut inherited = Bytes::new();
+        let mut inherited = RecoveryPoints::default();
         for _ in 0..MAX_ROUNDS {
             let sent = monotonic_now();
             let put = self.put(key, record.encode(), record.ttl, precondition);
@@ -115,7 +118,7 @@ impl Store {
                 Put::Conflict { current: None, .. } => {
                     record = me.first();
                     precondition = Precondition::Absent;
-                    inherited = Bytes::new();
+                    inherited = RecoveryPoints::default();
                     continue;
                 }
                 Put::Conflict {
@@ -151,9 +154,11 @@ impl Store {
 
     /// What the attempt before left. Who cannot read it does not take over: it would do again what
     /// is done.
-    fn inheritance(&self, key: &Key, found: &Record) -> Result<Bytes, ClaimError> {
+    fn inheritance(&self, key: &Key, found: &Record) -> Result<RecoveryPoints, ClaimError> {
         let inherited = self.sealing.open(key, found);
-        inherited.ok_or(ClaimError::Corrupt)
+        inherited
+            .and_then(RecoveryPoints::decode)
+            .ok_or(ClaimError::Corrupt)
     }
 
     /// Reads the record, if there is one that can be read.
