@@ -80,7 +80,6 @@ impl Order {
 #[derive(Clone)]
 pub(super) struct App {
     router: Router,
-    pub(super) layer: IdempotencyLayer,
 }
 
 impl App {
@@ -94,9 +93,9 @@ impl App {
         let router = Router::new()
             .route("/orders", post(take))
             .route("/unprotected", post(async || "done"))
-            .layer(layer.clone())
+            .layer(layer)
             .with_state(ledger.clone());
-        Ok(Self { router, layer })
+        Ok(Self { router })
     }
 
     pub(super) fn router(&self) -> Router {

@@ -9,6 +9,8 @@ mod instance;
 mod life;
 mod network;
 mod outages;
+mod owners;
+mod processes;
 mod trips;
 
 use libtest_mimic::Trial;
@@ -32,6 +34,15 @@ use self::{
         an_answer_that_cannot_be_recorded_leaves_as_the_rule_says,
         an_owner_puts_back_what_a_failover_has_lost, an_owner_puts_back_what_a_restart_has_lost,
         who_loses_a_claim_in_a_restart_gets_the_answer_of_who_has_it,
+    },
+    owners::{
+        a_stopped_process_loses_only_its_own_keys,
+        an_owner_that_was_stopped_for_two_leases_gives_the_recorded_answer,
+        two_hundred_at_once_on_two_servers_run_once,
+        two_hundred_that_wait_on_two_servers_get_one_answer,
+    },
+    processes::{
+        what_is_killed_is_done_once_per_fence, what_is_killed_never_runs_again_where_it_must_not,
     },
     trips::{
         a_lease_is_renewed_three_times, a_request_makes_no_more_round_trips_than_it_must,
@@ -65,6 +76,12 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Cluster::a_key_whose_slot_nobody_serves_waits_for_it
         Standalone::an_answer_that_cannot_be_recorded_leaves_as_the_rule_says
         Standalone::a_full_server_replays_and_runs_nothing
+        Standalone::two_hundred_at_once_on_two_servers_run_once
+        Standalone::two_hundred_that_wait_on_two_servers_get_one_answer
+        Standalone::an_owner_that_was_stopped_for_two_leases_gives_the_recorded_answer
+        Standalone::a_stopped_process_loses_only_its_own_keys
+        Standalone::what_is_killed_is_done_once_per_fence
+        Standalone::what_is_killed_never_runs_again_where_it_must_not
     );
     for topology in Topology::ALL {
         let life = async move |servers: &Servers| a_key_lives(servers, topology).await;
