@@ -175,9 +175,11 @@ pub(super) async fn a_key_is_free_again_though_its_release_has_an_accident(
         .await
 }
 
+/// What is sent once more is made where only its first answer is lost.
 fn told(at: &str, bed: &Bed) {
     let (made, unavailable) = (bed.made.get(), bed.unavailable.get());
     eprintln!("idempotency: accidents at {at}: {made} made, {unavailable} got 503");
+    assert!(made > 0, "nothing was sent once more");
 }
 
 const NEVER: [Kind; 2] = [Kind::Withhold, Kind::Answer];
