@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use super::{
     admission::Admission,
-    answer::{IDEMPOTENCY_STORED, RequestBody, ResponseBody},
+    answer::{RequestBody, ResponseBody, mark_unrecorded},
     asker::Asker,
     conduct::Told,
     gather::Reading,
@@ -161,8 +161,7 @@ where
                 }
                 StateProjection::Bypassing { response } => {
                     let mut response = ready!(response.poll(cx))?;
-                    let no = HeaderValue::from_static("?0");
-                    response.headers_mut().insert(IDEMPOTENCY_STORED, no);
+                    mark_unrecorded(&mut response);
                     return Poll::Ready(Ok(response.map(ResponseBody::passed)));
                 }
                 StateProjection::Answering { response } => match response.take() {

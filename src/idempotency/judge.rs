@@ -1,10 +1,10 @@
 //! What the end of a handler means for its key, and for who waits for it.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, response::Parts};
+use http::{HeaderMap, Response, response::Parts};
 
 use super::{
-    answer::{IDEMPOTENCY_STORED, ResponseBody, StoredAnswer},
+    answer::{ResponseBody, StoredAnswer, mark_unrecorded},
     conduct::Writing,
     execution::Execution,
     handler::Ended,
@@ -74,8 +74,7 @@ pub(super) fn judge<B, E>(
 pub(super) fn unrecorded<B, E>(answer: Answer<B, E>, recovery: Recovery) -> Answer<B, E> {
     match (answer, recovery) {
         (Answer::Response(mut response), Recovery::Never(Unrecorded::Answer)) => {
-            let no = HeaderValue::from_static("?0");
-            response.headers_mut().insert(IDEMPOTENCY_STORED, no);
+            mark_unrecorded(&mut response);
             Answer::Response(response)
         }
         (Answer::Failed(error), _) => Answer::Failed(error),

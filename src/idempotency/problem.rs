@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{answer::StoredAnswer, protocol::Loss, rule::IdempotencyRule};
+use super::{
+    answer::StoredAnswer,
+    protocol::Loss,
+    rule::{IdempotencyRule, whole_millis},
+};
 use crate::{
     observe::LayerName,
     respond::{GrpcCode, Rejection},
@@ -70,10 +74,9 @@ impl Problem {
         match self {
             Self::KeyInvalid(detail) => rejection.with_member("detail", detail),
             Self::InProgress { left } => {
-                let wait = left.clamp(SHORTEST_WAIT, LONGEST_WAIT);
                 // Rounded up, so that a client that waits so long has waited long enough.
-                let millis = wait.as_nanos().div_ceil(1_000_000);
-                let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+                let wait = whole_millis(left.clamp(SHORTEST_WAIT, LONGEST_WAIT));
+                let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                 rejection
                     .with_retry_after(wait)
                     .with_member("retry_after_ms", millis)

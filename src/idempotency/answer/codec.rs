@@ -8,22 +8,10 @@
 //! Numbers are big-endian and names lower-case, so an answer has one form only. The body comes last;
 //! it and the values stay slices of what was read.
 
-use std::fmt;
-
 use bytes::{Buf, BufMut, Bytes};
 use http::{HeaderName, HeaderValue, StatusCode};
 
-/// What is stored of a response.
-#[derive(Clone, PartialEq, Eq)]
-pub(in crate::idempotency) struct StoredAnswer {
-    pub(in crate::idempotency) status: StatusCode,
-    pub(in crate::idempotency) headers: Fields,
-    pub(in crate::idempotency) trailers: Option<Fields>,
-    pub(in crate::idempotency) body: Bytes,
-}
-
-/// Headers or trailers in their order; a name may come several times.
-pub(in crate::idempotency) type Fields = Vec<(HeaderName, HeaderValue)>;
+use super::{Fields, StoredAnswer};
 
 impl StoredAnswer {
     /// The bytes to be stored; `None` for an answer that does not fit their format, which is too
@@ -57,18 +45,6 @@ impl StoredAnswer {
             trailers,
             body: stored,
         })
-    }
-}
-
-/// Says how much there is, and nothing of it.
-impl fmt::Debug for StoredAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoredAnswer")
-            .field("status", &self.status)
-            .field("headers", &self.headers.len())
-            .field("trailers", &self.trailers.as_ref().map(Vec::len))
-            .field("body", &self.body.len())
-            .finish()
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::Response;
 
-use super::{Replay, body::ResponseBody, codec::StoredAnswer};
+use super::{Replay, ResponseBody, StoredAnswer};
 
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 impl<B> ResponseBody<B> {

@@ -5,7 +5,7 @@ use http::{
     header::{CONNECTION, SET_COOKIE},
 };
 
-use super::codec::Fields;
+use super::Fields;
 
 /// Chooses the headers that are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,12 +107,10 @@ fn starts_with_any(name: &str, prefixes: &[&str]) -> bool {
 }
 
 /// Says `true` on each replay.
-pub(in crate::idempotency) const IDEMPOTENT_REPLAYED: HeaderName =
-    HeaderName::from_static("idempotent-replayed");
+pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Says `?0` on an answer that was not recorded.
-pub(in crate::idempotency) const IDEMPOTENCY_STORED: HeaderName =
-    HeaderName::from_static("idempotency-stored");
+pub(super) const IDEMPOTENCY_STORED: HeaderName = HeaderName::from_static("idempotency-stored");
 
 const MOMENT_PREFIXES: [&str; 4] = [
     "access-control-",

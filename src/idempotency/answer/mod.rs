@@ -8,23 +8,31 @@ mod hygiene;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header::LOCATION};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::LOCATION};
 
 pub use self::body::{RequestBody, ResponseBody};
-use self::{
-    codec::Fields,
-    hygiene::{IDEMPOTENT_REPLAYED, is_of_one_exchange},
-};
-pub(super) use self::{
-    codec::StoredAnswer,
-    hygiene::{Hygiene, IDEMPOTENCY_STORED},
-};
+pub(super) use self::hygiene::Hygiene;
+use self::hygiene::{IDEMPOTENCY_STORED, IDEMPOTENT_REPLAYED, is_of_one_exchange};
 use crate::marks::Replayed;
+
+/// What is stored of a response.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct StoredAnswer {
+    pub(super) status: StatusCode,
+    headers: Fields,
+    trailers: Option<Fields>,
+    body: Bytes,
+}
+
+/// Headers or trailers in their order; a name may come several times.
+type Fields = Vec<(HeaderName, HeaderValue)>;
 
 impl StoredAnswer {
     /// What is stored of a response whose body was collected.
-    pub(in crate::idempotency) fn of(
+    pub(super) fn of(
         status: StatusCode,
         headers: &HeaderMap,
         trailers: Option<&HeaderMap>,
@@ -41,7 +49,7 @@ impl StoredAnswer {
 
     /// What is stored of a response that is too large to be replayed: what it was, and where its
     /// result is.
-    pub(in crate::idempotency) fn head_only(status: StatusCode, headers: &HeaderMap) -> Self {
+    pub(super) fn head_only(status: StatusCode, headers: &HeaderMap) -> Self {
         let location = headers.get(LOCATION);
         Self {
             status,
@@ -55,13 +63,13 @@ impl StoredAnswer {
     }
 
     /// Where the result is, if the response said so.
-    pub(in crate::idempotency) fn location(&self) -> Option<&HeaderValue> {
+    pub(super) fn location(&self) -> Option<&HeaderValue> {
         let mut headers = self.headers.iter();
         headers.find_map(|(name, value)| (name == LOCATION).then_some(value))
     }
 
     /// The response again, with the marks of a replay.
-    pub(in crate::idempotency) fn into_response(self) -> Response<Replay> {
+    pub(super) fn into_response(self) -> Response<Replay> {
         let mut response = Response::new(Replay {
             data: self.body,
             trailers: self.trailers.map(header_map),
@@ -75,17 +83,35 @@ impl StoredAnswer {
     }
 }
 
+/// Says how much there is, and nothing of it.
+impl fmt::Debug for StoredAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredAnswer")
+            .field("status", &self.status)
+            .field("headers", &self.headers.len())
+            .field("trailers", &self.trailers.as_ref().map(Vec::len))
+            .field("body", &self.body.len())
+            .finish()
+    }
+}
+
 /// What follows the head of a replay.
 #[derive(Clone, Default)]
-pub(in crate::idempotency) struct Replay {
-    pub(in crate::idempotency) data: Bytes,
-    pub(in crate::idempotency) trailers: Option<HeaderMap>,
+pub(super) struct Replay {
+    data: Bytes,
+    trailers: Option<HeaderMap>,
 }
 
 impl Replay {
-    pub(in crate::idempotency) fn into_body<B>(self) -> ResponseBody<B> {
+    pub(super) fn into_body<B>(self) -> ResponseBody<B> {
         ResponseBody::buffered(self.data, self.trailers)
     }
+}
+
+/// Says of an answer that it is not recorded.
+pub(super) fn mark_unrecorded<B>(response: &mut Response<B>) {
+    let no = HeaderValue::from_static("?0");
+    response.headers_mut().insert(IDEMPOTENCY_STORED, no);
 }
 
 /// Leaves out what no replay may say, whoever wrote it into the store: a length, for example, that
