@@ -130,6 +130,30 @@ impl Run {
     }
 }
 
+impl Writing {
+    /// What is written where a handler ended without an answer: it may have done anything.
+    pub(super) fn of_unknown_outcome(rule: &Shape) -> Self {
+        match rule.recovery {
+            Recovery::ReExecute => Self::Fail,
+            Recovery::Never(_) => {
+                let flags = Flags {
+                    is_unknown: true,
+                    ..Flags::default()
+                };
+                Self::Complete(Bytes::new(), flags)
+            }
+        }
+    }
+
+    async fn write(&self, claim: &Claim) -> Result<(), Unwritten> {
+        match self {
+            Self::Complete(answer, flags) => claim.complete(answer.clone(), *flags).await,
+            Self::Fail => claim.fail().await,
+            Self::Release => claim.release().await,
+        }
+    }
+}
+
 impl<A> Caller<A> {
     /// Answers, unless that was done; also counts when nobody waits any more.
     fn tell(&mut self, tally: Tally, told: Told<A>) {
@@ -210,30 +234,6 @@ async fn try_until(claim: &Claim, writing: &Writing, until: Monotonic) -> Settle
         }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
-impl Writing {
-    /// What is written where a handler ended without an answer: it may have done anything.
-    pub(super) fn of_nobody_knows_what(rule: &Shape) -> Self {
-        match rule.recovery {
-            Recovery::ReExecute => Self::Fail,
-            Recovery::Never(_) => {
-                let flags = Flags {
-                    is_unknown: true,
-                    ..Flags::default()
-                };
-                Self::Complete(Bytes::new(), flags)
-            }
-        }
-    }
-
-    async fn write(&self, claim: &Claim) -> Result<(), Unwritten> {
-        match self {
-            Self::Complete(answer, flags) => claim.complete(answer.clone(), *flags).await,
-            Self::Fail => claim.fail().await,
-            Self::Release => claim.release().await,
-        }
     }
 }
 

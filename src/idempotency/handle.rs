@@ -90,6 +90,10 @@ use crate::{backend::Version, key::Key, policy::SubjectId};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Cancel safety
+///
+/// A call that is dropped has changed the record, or has not, or will: look at it again.
 #[derive(Clone)]
 pub struct IdempotencyHandle {
     shared: Arc<Shared>,

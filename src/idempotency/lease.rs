@@ -198,6 +198,10 @@ impl Lease {
     /// # Errors
     ///
     /// The backend does not say whether it is given back; then it is over when its time is.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it is given back, or over when its time is.
     pub async fn release(mut self) -> Result<(), LeaseError> {
         self.renewed = None;
         match self.claim.release().await {

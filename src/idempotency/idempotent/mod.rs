@@ -285,10 +285,10 @@ fn judge<E>(
             Ok(result),
         ),
         Some(Err(error)) => (
-            Writing::of_nobody_knows_what(rule),
+            Writing::of_unknown_outcome(rule),
             Err(RunError::Failed(error)),
         ),
-        None => (Writing::of_nobody_knows_what(rule), Err(RunError::Panicked)),
+        None => (Writing::of_unknown_outcome(rule), Err(RunError::Panicked)),
     }
 }
 
