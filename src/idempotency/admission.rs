@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout_at};
 
 use super::{
-    engine::{Claim, ClaimError, Found, Store},
+    engine::{Claim, ClaimError, Found},
     problem::Problem,
     protocol::{Fingerprint, Record, State, Terms},
     race::{First, first},
-    rooms::{Called, Rooms, Seat},
+    rooms::{Called, Seat},
     rule::{InProgress, Outage, Shape},
+    shared::Core,
 };
 use crate::{
     backend::GetOptions,
@@ -31,19 +32,12 @@ pub(super) enum Admission {
     Reject(Problem),
 }
 
-/// Where keys are claimed and answers awaited.
-#[derive(Clone, Debug)]
-pub(super) struct Desk {
-    pub(super) store: Store,
-    pub(super) rooms: Arc<Rooms>,
-}
-
-impl Desk {
+impl Core {
     /// Claims the key, and waits if the rule says so.
     ///
     /// # Cancel safety
     ///
-    /// That of [`Store::claim`].
+    /// That of [`Store::claim`](super::engine::Store::claim).
     pub(super) async fn admit(
         &self,
         key: &Key,
@@ -141,6 +135,15 @@ impl Desk {
             }
         }
         None
+    }
+
+    /// Tells those who wait in this process what is recorded under this claim.
+    pub(super) async fn announce(&self, claim: &Claim) {
+        if self.rooms.is_awaited(claim.key())
+            && let Some(record) = claim.answer().await
+        {
+            self.rooms.announce(claim.key(), &record);
+        }
     }
 }
 

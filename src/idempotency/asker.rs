@@ -59,7 +59,7 @@ impl<R> Asker<R> {
         if record.flags.is_unknown {
             return Err(Problem::OutcomeUnknown);
         }
-        let answer = self.shared.core.desk.store.sealing.open(&self.key, record);
+        let answer = self.shared.core.store.sealing.open(&self.key, record);
         let Some(stored) = answer.and_then(StoredAnswer::decode) else {
             return Err(Problem::RecordUnreadable);
         };
@@ -91,8 +91,8 @@ impl<R> Asker<R> {
             let InProgress::Wait(budget) = in_progress else {
                 return None;
             };
-            let desk = &shared.core.desk;
-            desk.await_answer(&key, &fingerprint, budget).await
+            let core = &shared.core;
+            core.await_answer(&key, &fingerprint, budget).await
         })
     }
 }

@@ -215,7 +215,7 @@ impl IdempotencyHandle {
     }
 
     fn store(&self) -> &Store {
-        &self.shared.core.desk.store
+        &self.shared.core.store
     }
 
     fn key(&self, whose: &SubjectId, key: &str) -> Key {

@@ -102,7 +102,7 @@ impl<R> IdempotencyLayer<R> {
     #[must_use]
     pub fn with_answer_keys(mut self, keys: AnswerKeys) -> Self {
         let shared = Arc::make_mut(&mut self.shared);
-        shared.core.desk.store.sealing = Sealing::with(keys);
+        shared.core.store.sealing = Sealing::with(keys);
         self
     }
 

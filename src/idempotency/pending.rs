@@ -82,8 +82,8 @@ impl<S, R> Pending<S, R> {
         let (shared, rule) = (Arc::clone(&self.shared), self.rule.clone());
         let claimed = key.clone();
         let admission = Box::pin(async move {
-            let desk = &shared.core.desk;
-            desk.admit(&claimed, &fingerprint, rule.shape()).await
+            let core = &shared.core;
+            core.admit(&claimed, &fingerprint, rule.shape()).await
         });
         let claiming = Claiming {
             pending: self,

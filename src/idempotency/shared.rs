@@ -5,9 +5,8 @@ use std::{fmt, sync::Arc};
 use http::{Response, request::Parts};
 
 use super::{
-    admission::Desk,
     answer::ResponseBody,
-    engine::{Claim, Renewals, Store},
+    engine::{Renewals, Store},
     problem::Problem,
     rooms::Rooms,
     rule::IdempotencyRule,
@@ -23,7 +22,8 @@ use crate::{
 /// What runs under claims share; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Core {
-    pub(super) desk: Desk,
+    pub(super) store: Store,
+    pub(super) rooms: Arc<Rooms>,
     pub(super) renewals: Arc<Renewals>,
     pub(super) tracker: Arc<Tracker>,
     pub(super) digester: Digester,
@@ -41,23 +41,12 @@ pub(super) struct Shared {
 
 impl Core {
     pub(super) fn new(backend: impl KeyValue) -> Self {
-        let store = Store::new(Arc::new(Breaker::new(backend)));
-        let rooms = Arc::new(Rooms::new());
         Self {
-            desk: Desk { store, rooms },
+            store: Store::new(Arc::new(Breaker::new(backend))),
+            rooms: Arc::new(Rooms::new()),
             renewals: Arc::default(),
             tracker: Tracker::new(),
             digester: Digester::default(),
-        }
-    }
-
-    /// Tells those who wait in this process what is recorded under this claim.
-    pub(super) async fn announce(&self, claim: &Claim) {
-        let rooms = &self.desk.rooms;
-        if rooms.is_awaited(claim.key())
-            && let Some(record) = claim.answer().await
-        {
-            rooms.announce(claim.key(), &record);
         }
     }
 }

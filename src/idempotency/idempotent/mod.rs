@@ -113,7 +113,7 @@ impl Idempotent {
     #[cfg_attr(docsrs, doc(cfg(feature = "sealed-answers")))]
     #[must_use]
     pub fn with_answer_keys(mut self, keys: AnswerKeys) -> Self {
-        self.core.desk.store.sealing = Sealing::with(keys);
+        self.core.store.sealing = Sealing::with(keys);
         self
     }
 
@@ -145,7 +145,7 @@ impl Idempotent {
     {
         let rule = self.rule.shape();
         let (key, fingerprint) = self.names(key, request.as_ref());
-        let claim = match self.core.desk.admit(&key, &fingerprint, rule).await {
+        let claim = match self.core.admit(&key, &fingerprint, rule).await {
             Admission::Run(claim) => claim,
             Admission::Replay(record) => {
                 Tally::Replayed.record(&self.rule);
@@ -196,7 +196,7 @@ impl Idempotent {
     }
 
     fn store(&self) -> &Store {
-        &self.core.desk.store
+        &self.core.store
     }
 
     /// Whether work that may have begun must not begin again.
@@ -234,7 +234,7 @@ impl Idempotent {
         fingerprint: &Fingerprint,
     ) -> Result<Done, RunError<E>> {
         if let InProgress::Wait(budget) = self.rule.shape().in_progress
-            && let Some(record) = self.core.desk.await_answer(key, fingerprint, budget).await
+            && let Some(record) = self.core.await_answer(key, fingerprint, budget).await
         {
             return self.replay(key, &record);
         }
