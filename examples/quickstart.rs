@@ -149,7 +149,7 @@ async fn only_users(
 
 /// Runs once for each `Idempotency-Key`, as the number of the receipt shows.
 async fn pay(
-    Extension(run): Extension<Execution>,
+    run: Execution,
     Extension(user): Extension<User>,
     Form(payment): Form<Payment>,
 ) -> (StatusCode, Json<Value>) {
