@@ -9,6 +9,7 @@ use crate::{grpc, respond::GrpcCode};
 ///
 /// In the response's extensions, or by [`Execution::set_outcome`](super::Execution::set_outcome).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// This is the answer to every request with the key.
     Final,

@@ -7,6 +7,7 @@ use std::time::Duration;
 /// There is no way to say "run again, and send answers that are not recorded": two requests with one
 /// key could then get two answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Recovery {
     /// The next request with the key runs the handler again, which sees an
     /// [`attempt`](super::super::Execution::attempt) above one. An answer leaves only when it is
@@ -26,6 +27,7 @@ pub enum Recovery {
 /// What becomes of an answer that could not be recorded before the lease was over, where nobody runs
 /// the handler again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unrecorded {
     /// The client is told that nobody knows what became of its request.
     #[default]
@@ -36,6 +38,7 @@ pub enum Unrecorded {
 
 /// Whether requests need a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeyPresence {
     /// Those without one get 400.
     #[default]
@@ -46,6 +49,7 @@ pub enum KeyPresence {
 
 /// What becomes of a request whose key is at work elsewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum InProgress {
     /// It gets 409, to be sent again after what is left of the lease, or two seconds.
     #[default]
@@ -61,6 +65,7 @@ pub enum InProgress {
 ///
 /// The handler can always say otherwise, by an [`Outcome`](super::super::Outcome).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StorePolicy {
     /// All but those after which a client is expected to try again: 401, 403, 407, 408, 425, 429
     /// and 5xx; in gRPC `CANCELLED`, `UNKNOWN`, `DEADLINE_EXCEEDED`, `PERMISSION_DENIED`,
@@ -75,6 +80,7 @@ pub enum StorePolicy {
 
 /// What becomes of a request while the backend does not answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outage {
     /// It gets 503 (gRPC: `UNAVAILABLE`) and does not run.
     #[default]

@@ -270,7 +270,7 @@ impl<B: KeyValue> Stage<B> {
         let rules = schedule.rules.iter().map(|rule| {
             let waits = match rule.in_progress {
                 InProgress::Wait(budget) => budget,
-                InProgress::Reject => Duration::ZERO,
+                _ => Duration::ZERO,
             };
             // It may wait for a turn and for who took over; its answer may be recorded for a lease.
             waits * 2 + rule.max_execution + rule.lease * 2

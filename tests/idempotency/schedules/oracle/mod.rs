@@ -192,6 +192,7 @@ fn is_final(rule: &RuleShape, status: u16) -> bool {
         StorePolicy::Executed => true,
         StorePolicy::SuccessOnly => status < 400,
         StorePolicy::Settled => status < 500 && status != 429,
+        unknown => panic!("no oracle for {unknown:?}"),
     }
 }
 
