@@ -41,7 +41,7 @@ pub(super) enum Writing {
     Release,
 }
 
-/// What who waits for a run is told.
+/// What is told to whoever waits for a run.
 pub(super) enum Told<A> {
     /// What it came to, which is recorded.
     Own(A),

@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn an_owner_is_left_alone_to_the_last_microsecond_of_its_lease() {
         let claimed = record(State::InProgress, started(true));
-        let (last, over) = (LEASE - Duration::from_micros(1), LEASE);
+        let (last, over) = (LEASE.saturating_sub(Duration::from_micros(1)), LEASE);
         let forget = |age| on_forget(&claimed, WRITTEN, after(age));
         let settle = |age| on_settle(&claimed, WRITTEN, after(age), false);
         assert_eq!(

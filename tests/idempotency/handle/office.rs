@@ -7,14 +7,12 @@ use bytes::Bytes;
 use tokio::{sync::Semaphore, task::JoinHandle, time::sleep};
 use tower_stash::{
     backend::{MemoryBackend, Version},
-    idempotency::{
-        IdempotencyRule, Inspection, RecordError, RecordErrorKind, Recovery, Unrecorded,
-    },
+    idempotency::{IdempotencyRule, Inspection, RecordError, RecordErrorKind, Unrecorded},
     policy::SubjectId,
     testing::{FaultBackend, ManualClock},
 };
 
-use crate::fixture::{Answer, Bed};
+use crate::fixture::{self, Answer, Bed};
 
 pub(super) const LEASE: Duration = Duration::from_secs(10);
 
@@ -43,7 +41,7 @@ impl Sent {
 }
 
 pub(super) fn never() -> IdempotencyRule {
-    IdempotencyRule::new("orders", Recovery::Never(Unrecorded::Withhold)).unwrap()
+    fixture::never(Unrecorded::Withhold)
 }
 
 /// Over memory.
