@@ -150,3 +150,46 @@ impl fmt::Debug for Rooms {
 
 /// The most requests that wait in a process.
 const MAX_WAITING: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::key::{Digester, KeyParts, Kind};
+
+    fn key() -> Key {
+        let parts = KeyParts::new().with("k");
+        Key::new(Kind::EXECUTION, Digester::default().digest(&parts))
+    }
+
+    #[test]
+    fn a_room_that_all_leave_at_once_is_taken_down() {
+        let rooms = Arc::new(Rooms::new());
+        let together = Barrier::new(2);
+        let come_and_go = || {
+            for _ in 0..5_000 {
+                let seat = rooms.enter(&key());
+                together.wait();
+                drop(seat);
+                together.wait();
+                assert!(!rooms.is_awaited(&key()));
+                together.wait();
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(come_and_go);
+            come_and_go();
+        });
+    }
+
+    #[tokio::test]
+    async fn a_room_stays_as_long_as_anybody_is_in_it() {
+        let rooms = Arc::new(Rooms::new());
+        let (one, other) = (rooms.enter(&key()), rooms.enter(&key()));
+        drop(one);
+        assert!(rooms.is_awaited(&key()));
+        drop(other);
+        assert!(!rooms.is_awaited(&key()));
+    }
+}

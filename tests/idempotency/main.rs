@@ -24,6 +24,7 @@ mod outcomes;
 mod readiness;
 mod renewals;
 mod replays;
+mod review_runs;
 mod sameness;
 mod schedule_runs;
 mod schedules;

@@ -1,0 +1,120 @@
+//! What may not happen to a key after, beside or instead of a run.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::response::IntoResponse as _;
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+use tokio::task::yield_now;
+use tower_stash::{
+    backend::BackendErrorKind,
+    idempotency::{CheckpointError, Execution, InProgress, KeyState, Outcome, Unrecorded},
+    policy::SubjectId,
+    testing::Fault,
+};
+
+use crate::fixture::{Bed, execution, faulty, memory, never, post, rule, settled, sleep};
+
+/// Where a handler leaves its run for the test.
+type Kept = Arc<Mutex<Option<Execution>>>;
+
+/// What is recorded under the key "a" of everybody.
+async fn state(bed: &Bed) -> Option<KeyState> {
+    let found = bed.layer.handle().inspect(&nobody(), "a").await;
+    found.unwrap().map(|found| found.state())
+}
+
+fn nobody() -> SubjectId {
+    SubjectId::shared()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recovery_point_that_comes_after_the_end_does_not_take_a_freed_key() {
+    for rule in [rule(), never(Unrecorded::Answer)] {
+        let kept = Kept::default();
+        let keep = Arc::clone(&kept);
+        let bed = Bed::new(memory(), rule, move |request| {
+            let run = execution(&request);
+            run.set_outcome(Outcome::NotExecuted);
+            *keep.lock().unwrap() = Some(run);
+            async { StatusCode::CONFLICT.into_response() }
+        });
+        bed.post("a", "").await;
+        let run = kept.lock().unwrap().take().unwrap();
+        let late = run.checkpoint("late", "x").await;
+        assert_eq!(late, Err(CheckpointError::Lost));
+        assert_eq!(bed.post("a", "other").await.status(), 409);
+        assert_eq!(bed.runs(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recovery_point_that_comes_after_the_end_does_not_replace_the_answer() {
+    let backend = faulty();
+    let kept = Kept::default();
+    let keep = Arc::clone(&kept);
+    let bed = Bed::new(backend.clone(), rule(), move |request| {
+        *keep.lock().unwrap() = Some(execution(&request));
+        async { "done".into_response() }
+    });
+    backend.script([
+        Fault::None,
+        Fault::LostReply,
+        Fault::Fail(BackendErrorKind::Unavailable),
+    ]);
+    let first = bed.sending(post("a", "")).await;
+    let run = kept.lock().unwrap().take().unwrap();
+    for point in ["one", "two"] {
+        let late = run.checkpoint(point, "x").await;
+        assert_eq!(late, Err(CheckpointError::Lost));
+    }
+    let clean = bed.post("a", "").await;
+    assert!(clean.is_replay(), "{clean:?}");
+    assert_eq!(first.await.unwrap().body, "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_waits_for_the_last_write_does_not_bring_a_freed_key_back() {
+    for yields in 0..8 {
+        let rule = never(Unrecorded::Answer).with_lease(Duration::from_secs(9));
+        let bed = Bed::new(memory(), rule.unwrap(), move |request| async move {
+            execution(&request).set_outcome(Outcome::NotExecuted);
+            sleep(3).await;
+            for _ in 0..yields {
+                yield_now().await;
+            }
+            StatusCode::CONFLICT.into_response()
+        });
+        bed.post("a", "").await;
+        settled().await;
+        assert!(
+            !matches!(state(&bed).await, Some(KeyState::InProgress { .. })),
+            "{yields}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_of_grpc_web_that_succeeded_does_not_run_again() {
+    let bed = Bed::new(memory(), rule(), |_| async {
+        let mut response =
+            axum::body::Bytes::from_static(b"\0\0\0\0\x02hi\x80\0\0\0\x0fgrpc-status:0\r\n")
+                .into_response();
+        let web = HeaderValue::from_static("application/grpc-web+proto");
+        response.headers_mut().insert(CONTENT_TYPE, web);
+        response
+    });
+    let call = || {
+        let mut call = post("a", "\0\0\0\0\x02hi");
+        let web = HeaderValue::from_static("application/grpc-web+proto");
+        call.headers_mut().insert(CONTENT_TYPE, web);
+        call
+    };
+    for _ in 0..2 {
+        let (head, _) = bed.head(call()).await.into_parts();
+        assert_eq!(head.status, 200);
+    }
+    assert_eq!(bed.runs(), 1);
+}
