@@ -97,6 +97,39 @@ async fn a_renewal_that_waits_for_the_last_write_does_not_bring_a_freed_key_back
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_later_attempt_that_could_not_begin_leaves_the_key_to_the_next() {
+    for fault in [
+        Fault::LostReply,
+        Fault::Fail(BackendErrorKind::Disconnected),
+    ] {
+        let backend = faulty();
+        let bed = Bed::new(
+            backend.clone(),
+            never(Unrecorded::Answer),
+            |request| async move {
+                match execution(&request).attempt() {
+                    1 => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+                    _ => StatusCode::CREATED.into_response(),
+                }
+            },
+        );
+        assert_eq!(bed.post("a", "").await.status(), 503);
+        // The claim, which finds what failed; its takeover; the start, whose reply is lost.
+        backend.script([
+            Fault::None,
+            Fault::None,
+            fault,
+            Fault::Fail(BackendErrorKind::Unavailable),
+        ]);
+        assert_eq!(bed.post("a", "").await.status(), 503);
+        assert_eq!(bed.runs(), 1);
+        sleep(11).await;
+        let last = bed.post("a", "").await;
+        assert_eq!((last.status(), bed.runs()), (201, 2), "{last:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_of_grpc_web_that_succeeded_does_not_run_again() {
     let bed = Bed::new(memory(), rule(), |_| async {
         let mut response =

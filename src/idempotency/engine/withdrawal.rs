@@ -93,8 +93,10 @@ impl Order {
             _ = self.store.delete(&self.key, entry.version).await;
             return;
         }
-        // Attempts before this one may have done something, which is not to be forgotten. It stays as
-        // it is, of nobody any more: the next one decides by it as if its owner had died.
+        // Attempts before this one may have done something, which is not to be forgotten: it stays, of
+        // nobody any more. But this attempt is known not to have begun, so the next one decides by it
+        // as if the owner had died before it did.
+        record.flags.is_started = record.flags.is_unaccounted;
         record.epoch = Some(record.epoch(entry.version));
         record.lease = Duration::ZERO;
         let precondition = Precondition::Matches(entry.version);
