@@ -114,3 +114,14 @@ pub(crate) type Monotonic = tokio::time::Instant;
 pub(crate) fn monotonic_now() -> Monotonic {
     Monotonic::now()
 }
+
+/// The instant after so much time, or one that nobody lives to see where that is beyond all instants.
+#[cfg(feature = "idempotency")]
+pub(crate) fn monotonic_in(duration: Duration) -> Monotonic {
+    let now = monotonic_now();
+    now.checked_add(duration).unwrap_or(now + FOR_EVER)
+}
+
+/// Thirty years.
+#[cfg(feature = "idempotency")]
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);

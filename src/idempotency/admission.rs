@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     backend::GetOptions,
-    clock::{Monotonic, monotonic_now},
+    clock::{Monotonic, monotonic_in},
     key::Key,
     observe::WarnSite,
 };
@@ -49,7 +49,7 @@ impl Core {
             rule.in_progress,
         ) {
             (Ok(Found::Busy { left }), InProgress::Wait(budget)) => {
-                let until = monotonic_now() + budget;
+                let until = monotonic_in(budget);
                 match self.rooms.enter(key) {
                     Some(seat) => {
                         self.wait(seat, key, fingerprint, &rule.terms, until, left)
@@ -121,7 +121,7 @@ impl Core {
         fingerprint: &Fingerprint,
         budget: Duration,
     ) -> Option<Arc<Record>> {
-        let until = monotonic_now() + budget;
+        let until = monotonic_in(budget);
         for attempt in 0.. {
             timeout_at(until, pause(attempt)).await.ok()?;
             let read = self.store.get(key, GetOptions::new()).await;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     backend::{BackendError, Breaker, KeyValue},
-    clock::monotonic_now,
+    clock::monotonic_in,
     error::ConfigError,
     key::{Digester, Key, KeyPart, KeyParts, Kind},
 };
@@ -153,7 +153,7 @@ impl Leases {
         name: impl KeyPart + Clone,
         budget: Duration,
     ) -> Result<Lease, LeaseError> {
-        let until = monotonic_now() + budget;
+        let until = monotonic_in(budget);
         for attempt in 0.. {
             match self.acquire(name.clone()).await {
                 Err(LeaseError::Held(left)) => {

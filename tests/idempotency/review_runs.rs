@@ -9,13 +9,13 @@ use axum::response::IntoResponse as _;
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 use tokio::task::yield_now;
 use tower_stash::{
-    backend::BackendErrorKind,
-    idempotency::{CheckpointError, Execution, InProgress, KeyState, Outcome, Unrecorded},
+    backend::{BackendErrorKind, MemoryBackend},
+    idempotency::{CheckpointError, Execution, InProgress, KeyState, Leases, Outcome, Unrecorded},
     policy::SubjectId,
     testing::Fault,
 };
 
-use crate::fixture::{Bed, execution, faulty, memory, never, post, rule, settled, sleep};
+use crate::fixture::{Bed, Gate, execution, faulty, memory, never, post, rule, settled, sleep};
 
 /// Where a handler leaves its run for the test.
 type Kept = Arc<Mutex<Option<Execution>>>;
@@ -127,6 +127,36 @@ async fn a_later_attempt_that_could_not_begin_leaves_the_key_to_the_next() {
         let last = bed.post("a", "").await;
         assert_eq!((last.status(), bed.runs()), (201, 2), "{last:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_to_wait_for_ever_does() {
+    let gate = Gate::shut();
+    let opened = gate.clone();
+    let rule = rule().with_in_progress(InProgress::Wait(Duration::MAX));
+    let bed = Bed::new(memory(), rule, move |_| {
+        let gate = gate.clone();
+        async move {
+            gate.pass().await;
+            "done".into_response()
+        }
+    });
+    let first = bed.sending(post("a", "")).await;
+    let second = bed.sending(post("a", "")).await;
+    opened.open();
+    assert_eq!(first.await.unwrap().body, "done");
+    assert_eq!(second.await.unwrap().body, "done");
+    assert_eq!(bed.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_can_be_waited_for_for_ever() {
+    let leases = Leases::new(MemoryBackend::new());
+    let held = leases.acquire("report").await.unwrap();
+    let waits = tokio::spawn(async move { leases.acquire_within("report", Duration::MAX).await });
+    settled().await;
+    held.release().await.unwrap();
+    assert!(waits.await.unwrap().is_ok());
 }
 
 #[tokio::test(start_paused = true)]
