@@ -237,10 +237,12 @@ impl Claim {
     /// If there were attempts before this one, it is left as one that failed, since they may have
     /// done something; also if a write was not answered, which might take the empty place.
     pub(in crate::idempotency) async fn release(&self) -> Result<(), Unwritten> {
+        let mut progress = self.progress.lock().await;
+        // Asked behind the lock: what has it may be the write that is not answered.
         if self.attempt > 1 || !self.is_answered.load(Ordering::Acquire) {
+            drop(progress);
             return self.fail().await;
         }
-        let mut progress = self.progress.lock().await;
         for _ in 0..MAX_ROUNDS {
             if self.is_over() {
                 break;
