@@ -10,12 +10,16 @@ use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 use tokio::task::yield_now;
 use tower_stash::{
     backend::{BackendErrorKind, MemoryBackend},
-    idempotency::{CheckpointError, Execution, InProgress, KeyState, Leases, Outcome, Unrecorded},
+    idempotency::{
+        CheckpointError, Execution, InProgress, KeyState, Leases, Outage, Outcome, Unrecorded,
+    },
     policy::SubjectId,
     testing::Fault,
 };
 
-use crate::fixture::{Bed, Gate, execution, faulty, memory, never, post, rule, settled, sleep};
+use crate::fixture::{
+    Bed, Gate, execution, faulty, memory, never, post, refused, rule, settled, sleep,
+};
 
 /// Where a handler leaves its run for the test.
 type Kept = Arc<Mutex<Option<Execution>>>;
@@ -180,4 +184,15 @@ async fn a_call_of_grpc_web_that_succeeded_does_not_run_again() {
         assert_eq!(head.status, 200);
     }
     assert_eq!(bed.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_backend_cannot_read_is_no_outage_to_pass_through() {
+    let backend = faulty();
+    let rule = rule().with_outage(Outage::PassThrough).unwrap();
+    let bed = Bed::new(backend.clone(), rule, |_| async { "done".into_response() });
+    backend.script([Fault::Fail(BackendErrorKind::Corrupt)]);
+    let unreadable = bed.post("a", "").await;
+    assert_eq!(unreadable.refusal(), refused(500, "record-unreadable"));
+    assert_eq!(bed.runs(), 0);
 }

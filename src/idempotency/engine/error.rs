@@ -1,6 +1,9 @@
 //! Why nobody knows whether a key is free.
 
-use crate::{backend::BackendError, idempotency::protocol::Unreadable};
+use crate::{
+    backend::{BackendError, BackendErrorKind},
+    idempotency::protocol::Unreadable,
+};
 
 /// Why a claim was neither granted nor refused.
 #[derive(Clone, Debug)]
@@ -15,7 +18,10 @@ pub(in crate::idempotency) enum ClaimError {
 
 impl From<BackendError> for ClaimError {
     fn from(error: BackendError) -> Self {
-        Self::Unavailable(error)
+        match error.kind() {
+            BackendErrorKind::Corrupt => Self::Corrupt,
+            _ => Self::Unavailable(error),
+        }
     }
 }
 
