@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use http::Uri;
 use tower_layer::Layer;
 
 #[cfg(feature = "sealed-answers")]
@@ -113,7 +114,9 @@ impl<R> IdempotencyLayer<R> {
     ///
     /// What cannot stand in a `Link` header: write an absolute URI, up to the word.
     pub fn with_problem_base(mut self, base: &str) -> Result<Self, ConfigError> {
-        if base.parse::<http::Uri>().is_err() || base.contains(['<', '>', '"', ' ']) {
+        // What follows `#` is no part of what is parsed.
+        let is_visible = base.bytes().all(|byte| byte.is_ascii_graphic());
+        if base.parse::<Uri>().is_err() || !is_visible || base.contains(['<', '>', '"']) {
             return Err(ConfigError::new(
                 "the types of problems are URIs; write with_problem_base(\"https://example.com/problems#\")",
             ));

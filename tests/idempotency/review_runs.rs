@@ -196,3 +196,11 @@ async fn what_the_backend_cannot_read_is_no_outage_to_pass_through() {
     assert_eq!(unreadable.refusal(), refused(500, "record-unreadable"));
     assert_eq!(bed.runs(), 0);
 }
+
+#[test]
+fn problems_have_no_address_that_a_link_cannot_hold() {
+    let layer = Bed::new(memory(), rule(), |_| async { "".into_response() }).layer;
+    for base in ["https://shop.example/#\n", "https://shop.example/#\u{e9}"] {
+        assert!(layer.clone().with_problem_base(base).is_err(), "{base:?}");
+    }
+}
