@@ -11,6 +11,7 @@ use tokio::{
 use super::{
     engine::{Claim, Lost, Renewed, Unwritten},
     execution::Execution,
+    outcome::Outcome,
     problem::Problem,
     protocol::{Flags, Loss, Record},
     rule::{IdempotencyRule, Recovery, Shape},
@@ -131,11 +132,13 @@ impl Run {
 }
 
 impl Writing {
-    /// What is written where a handler ended without an answer: it may have done anything.
-    pub(super) fn of_unknown_outcome(rule: &Shape) -> Self {
-        match rule.recovery {
-            Recovery::ReExecute => Self::Fail,
-            Recovery::Never(_) => {
+    /// What is written where a handler ended without an answer: it may have done anything, unless
+    /// it said what it did.
+    pub(super) fn of_no_answer(rule: &Shape, said: Option<Outcome>) -> Self {
+        match (said, rule.recovery) {
+            (Some(Outcome::NotExecuted), _) => Self::Release,
+            (Some(Outcome::Retryable), _) | (_, Recovery::ReExecute) => Self::Fail,
+            (_, Recovery::Never(_)) => {
                 let flags = Flags {
                     is_unknown: true,
                     ..Flags::default()
@@ -214,8 +217,14 @@ async fn settle(claim: &Claim, writing: &Writing) -> Settled {
 
 /// Nobody waits any more; under its version the write harms nobody.
 async fn keep_trying(claim: &Claim, writing: &Writing) {
-    let until = monotonic_now() + LONGEST;
-    if !matches!(try_until(claim, writing, until).await, Settled::Recorded) {
+    let is_recorded = match claim.may_go_on() {
+        Some(_permit) => {
+            let until = monotonic_now() + LONGEST;
+            matches!(try_until(claim, writing, until).await, Settled::Recorded)
+        }
+        None => false,
+    };
+    if !is_recorded {
         UNRECORDED.warn(&"what a handler answered is not recorded");
     }
 }

@@ -81,7 +81,8 @@ impl Execution {
         }
     }
 
-    /// The key as the client sent it, without quotes.
+    /// The key as the client sent it, without quotes; empty in a run of
+    /// [`Idempotent`](super::Idempotent), which was given it.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.inner.key
@@ -179,8 +180,8 @@ impl Execution {
     }
 
     /// Says what the answer means for the key, against what the rule's
-    /// [`StorePolicy`](super::StorePolicy) would say; an [`Outcome`] in the response's
-    /// extensions is heard before this.
+    /// [`StorePolicy`](super::StorePolicy) would say, or what an error would; an [`Outcome`] in the
+    /// response's extensions is heard before this.
     pub fn set_outcome(&self, outcome: Outcome) {
         *lock(&self.inner.outcome) = Some(outcome);
     }

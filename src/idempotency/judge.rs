@@ -55,7 +55,7 @@ pub(super) fn judge<B, E>(
             )
         }
         Ended::Failed(error) => {
-            let writing = Writing::of_unknown_outcome(rule);
+            let writing = Writing::of_no_answer(rule, execution.outcome());
             return (writing, Answer::Failed(error));
         }
         Ended::Broken | Ended::Panicked => {
@@ -63,7 +63,7 @@ pub(super) fn judge<B, E>(
                 (Ended::Panicked, Recovery::ReExecute) => Problem::HandlerPanicked,
                 _ => Problem::OutcomeUnknown,
             };
-            let writing = Writing::of_unknown_outcome(rule);
+            let writing = Writing::of_no_answer(rule, None);
             return (writing, Answer::Problem(problem));
         }
     };

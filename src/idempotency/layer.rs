@@ -36,7 +36,11 @@ impl IdempotencyLayer {
     /// meet, so nobody gets another's answer by guessing a key. A request that does not tell gets 400
     /// ([`or_reject`](crate::policy::KeyExtractor::or_reject)), or shares one scope with all others
     /// that do not ([`or_shared`](crate::policy::KeyExtractor::or_shared)). Take what stays the same when a
-    /// client logs in anew, and not the `Authorization` header.
+    /// client logs in anew, and not the `Authorization` header. Where one layer serves several hosts,
+    /// the host belongs into the scope: it is in no fingerprint, and neither are request trailers.
+    ///
+    /// Claims of long handlers are renewed by one task, on the runtime on which one was first. A
+    /// server that has a runtime for each thread gives each a layer of its own.
     ///
     /// Five failed calls to the backend in a row open a breaker: for a second the backend is taken
     /// for dead without a call, then one request tries again.

@@ -16,6 +16,8 @@ mod fixture;
 mod handle;
 mod keys;
 mod large;
+mod late_writes;
+mod leases;
 mod lost_replies;
 mod observability;
 #[path = "../support/observed.rs"]
@@ -24,7 +26,6 @@ mod outcomes;
 mod readiness;
 mod renewals;
 mod replays;
-mod review_runs;
 mod sameness;
 mod schedule_runs;
 mod schedules;
@@ -38,6 +39,7 @@ mod strict;
 mod unreadable;
 mod uploads;
 mod waiting;
+mod work;
 
 /// The layer that is tested, as metrics name it.
 const LAYER: &str = "idempotency";

@@ -25,7 +25,9 @@ impl Hygiene {
     }
 
     fn keeps(self, name: &HeaderName) -> bool {
-        !is_of_one_exchange(name) && (self.keeps_cookies || name != SET_COOKIE)
+        // Both change what the client that gets them keeps.
+        let is_cookie = name == SET_COOKIE || name == CLEAR_SITE_DATA;
+        !is_of_one_exchange(name) && (self.keeps_cookies || !is_cookie)
     }
 }
 
@@ -63,7 +65,14 @@ fn is_hop_by_hop(name: &str) -> bool {
 fn is_of_the_moment(name: &str) -> bool {
     matches!(
         name,
-        "date" | "content-length" | "server-timing" | "alt-svc" | "ratelimit"
+        "date"
+            | "content-length"
+            | "server-timing"
+            | "alt-svc"
+            | "ratelimit"
+            // RFC 9110 §11.6.3 and §11.7.3: what the next request is to be authenticated by.
+            | "authentication-info"
+            | "proxy-authentication-info"
     ) || starts_with_any(name, &MOMENT_PREFIXES)
 }
 
@@ -105,6 +114,8 @@ fn is_own_marker(name: &str) -> bool {
 fn starts_with_any(name: &str, prefixes: &[&str]) -> bool {
     prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
+
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// Says `true` on each replay.
 pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");

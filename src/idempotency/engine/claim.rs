@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     runtime::Handle,
-    sync::{Mutex, watch},
+    sync::{Mutex, OwnedSemaphorePermit, watch},
     time::timeout_at,
 };
 
@@ -265,6 +265,12 @@ impl Claim {
         }
         self.is_over.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Lets someone go on for whom nobody waits, unless many do: each keeps what it has to write.
+    pub(in crate::idempotency) fn may_go_on(&self) -> Option<OwnedSemaphorePermit> {
+        let background = Arc::clone(&self.store.background);
+        background.try_acquire_owned().ok()
     }
 
     /// Releases it in the background; if that fails, it is over when its lease is.

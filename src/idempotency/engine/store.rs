@@ -25,7 +25,7 @@ pub(in crate::idempotency) struct Store {
     backend: Arc<dyn ErasedKeyValue>,
     /// How answers and recovery points are kept.
     pub(in crate::idempotency) sealing: Sealing,
-    /// One for each claim that may be withdrawn in the background.
+    /// One for each call that may wait in the background.
     pub(super) background: Arc<Semaphore>,
 }
 
@@ -57,7 +57,7 @@ impl Store {
         Self {
             backend,
             sealing: Sealing::default(),
-            background: Arc::new(Semaphore::new(MAX_WITHDRAWALS)),
+            background: Arc::new(Semaphore::new(MAX_BACKGROUND)),
         }
     }
 
@@ -232,5 +232,6 @@ const MAX_ROUNDS: u32 = 8;
 /// How long someone waits who found the key changing hands all the time.
 const CROWDED: Duration = Duration::from_millis(100);
 
-/// The most claims that are withdrawn at a time; others block their keys for a lease.
-const MAX_WITHDRAWALS: usize = 1_024;
+/// The most claims that are withdrawn, or written, without anybody waiting for it; others block
+/// their keys for a lease.
+const MAX_BACKGROUND: usize = 1_024;

@@ -12,7 +12,7 @@ pub use self::error::RunError;
 #[cfg(feature = "sealed-answers")]
 use super::{AnswerKeys, engine::Sealing};
 use super::{
-    Execution, IdempotencyRule, InProgress, Outage, Recovery, Unrecorded,
+    Execution, IdempotencyRule, InProgress, Outage, Outcome, Recovery, Unrecorded,
     admission::Admission,
     catch_panic::CatchPanic,
     conduct::{Run, Told, Writing},
@@ -270,9 +270,12 @@ impl Done {
 fn judge<E>(
     ended: Option<Result<Bytes, E>>,
     rule: &Shape,
-    _: &Execution,
+    execution: &Execution,
 ) -> (Writing, Result<Bytes, RunError<E>>) {
+    let said = execution.outcome();
     match ended {
+        Some(Ok(result)) if said == Some(Outcome::NotExecuted) => (Writing::Release, Ok(result)),
+        Some(Ok(result)) if said == Some(Outcome::Retryable) => (Writing::Fail, Ok(result)),
         Some(Ok(result)) if result.len() > rule.answer_limit => {
             let flags = Flags {
                 is_not_replayable: true,
@@ -285,10 +288,10 @@ fn judge<E>(
             Ok(result),
         ),
         Some(Err(error)) => (
-            Writing::of_unknown_outcome(rule),
+            Writing::of_no_answer(rule, said),
             Err(RunError::Failed(error)),
         ),
-        None => (Writing::of_unknown_outcome(rule), Err(RunError::Panicked)),
+        None => (Writing::of_no_answer(rule, None), Err(RunError::Panicked)),
     }
 }
 
