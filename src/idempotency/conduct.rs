@@ -113,7 +113,7 @@ impl Run {
         match settle(&claim, &writing).await {
             Settled::Recorded => {
                 self.core.announce(&claim).await;
-                caller.tell(Tally::Ran, Told::Own(answer));
+                caller.tell(writing.tally(), Told::Own(answer));
             }
             Settled::Lost(Lost { loss, record }) => caller.tell(
                 Tally::Lost,
@@ -145,6 +145,19 @@ impl Writing {
                 };
                 Self::Complete(Bytes::new(), flags)
             }
+        }
+    }
+
+    /// What it is counted as when it is written; an operator is to look at what nobody knows.
+    fn tally(&self) -> Tally {
+        match self {
+            Self::Complete(_, flags) if flags.is_unknown => {
+                UNKNOWN.warn(
+                    &"a handler ended and nobody knows what it did; its key is to be settled",
+                );
+                Tally::Unknown
+            }
+            _ => Tally::Ran,
         }
     }
 
@@ -245,6 +258,9 @@ async fn try_until(claim: &Claim, writing: &Writing, until: Monotonic) -> Settle
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
+
+/// Where it is recorded that nobody knows.
+static UNKNOWN: WarnSite = WarnSite::new("idempotency: unknown");
 
 /// Where what became of a request is not recorded.
 static UNRECORDED: WarnSite = WarnSite::new("idempotency: record");

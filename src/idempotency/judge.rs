@@ -13,6 +13,7 @@ use super::{
     protocol::Flags,
     rule::{Recovery, Shape, Unrecorded},
 };
+use crate::observe::WarnSite;
 
 /// What a request came to that ran.
 #[expect(
@@ -36,7 +37,7 @@ pub(super) fn judge<B, E>(
 ) -> (Writing, Answer<B, E>) {
     let (writing, response) = match ended {
         Ended::Whole(head, body, trailers) => {
-            let outcome = said(&head, execution).unwrap_or_else(|| {
+            let outcome = said(&head, rule, execution).unwrap_or_else(|| {
                 let trailers = trailers.as_ref();
                 Outcome::of(rule.store, head.status, &head.headers, trailers, &body)
             });
@@ -47,7 +48,7 @@ pub(super) fn judge<B, E>(
             )
         }
         Ended::TooLarge(head, prefix, rest) => {
-            let outcome = said(&head, execution)
+            let outcome = said(&head, rule, execution)
                 .unwrap_or_else(|| Outcome::of_head(rule.store, head.status, &head.headers));
             (
                 writing(outcome, || head_alone(&head)),
@@ -82,10 +83,11 @@ pub(super) fn unrecorded<B, E>(answer: Answer<B, E>, recovery: Recovery) -> Answ
     }
 }
 
-/// What the handler said, in the response or before.
-fn said(head: &Parts, execution: &Execution) -> Option<Outcome> {
+/// What the handler said, in the response or before, or the rule of such a response.
+fn said(head: &Parts, rule: &Shape, execution: &Execution) -> Option<Outcome> {
     let said = head.extensions.get().copied();
     said.or_else(|| execution.outcome())
+        .or_else(|| rule.outcome_of.as_ref().and_then(|of| of(head)))
 }
 
 fn writing(outcome: Outcome, kept: impl FnOnce() -> (Bytes, Flags)) -> Writing {
@@ -110,6 +112,7 @@ fn whole(head: &Parts, trailers: Option<&HeaderMap>, body: &Bytes, rule: &Shape)
 
 /// What is kept of an answer that is too large.
 fn head_alone(head: &Parts) -> (Bytes, Flags) {
+    NOT_KEPT.warn(&"an answer is too large to be kept; repetitions are told so");
     let stored = StoredAnswer::head_only(head.status, &head.headers);
     let flags = Flags {
         is_not_replayable: true,
@@ -117,3 +120,6 @@ fn head_alone(head: &Parts) -> (Bytes, Flags) {
     };
     (stored.encode().unwrap_or_default(), flags)
 }
+
+/// Where answers are given that no repetition will get.
+static NOT_KEPT: WarnSite = WarnSite::new("idempotency: large answer");

@@ -13,11 +13,8 @@
 //!     policy::{KeyExtractor as _, Routes, extension},
 //! };
 //!
-//! #[derive(Clone)]
-//! struct UserId(u64);
-//! # impl tower_stash::key::KeyPart for UserId {
-//! #     fn append_to(&self, key: &mut tower_stash::key::KeyParts) { key.push(self.0) }
-//! # }
+//! /// Put into the request's extensions by your authentication, further outside.
+//! type UserId = u64;
 //!
 //! async fn pay(run: Execution) -> Json<u64> {
 //!     // The payment provider has idempotency keys of its own: one for each key of ours.
@@ -88,7 +85,8 @@
 //! Redis replicates asynchronously: a replica that is promoted may lack the newest claim, which can
 //! then run twice, or the newest answer. `WAIT` narrows this and does not close it. An evicted record is
 //! a second run too, so the server's `maxmemory-policy` is to be `noeviction`. A clock that is set
-//! forward ends leases early.
+//! forward ends leases early. A [`MemoryBackend`](crate::backend::MemoryBackend) that is full drops the least
+//! recently used records, which is the same.
 //!
 //! # Jobs, and locks
 //!

@@ -72,6 +72,14 @@ impl Problem {
         let rejection = Rejection::new(LAYER, name, status, code, title)
             .with_described_type(format!("{base}{word}"));
         match self {
+            Self::KeyMissing => {
+                let header = rule.shape().header.as_str();
+                rejection.with_member("detail", format!("the request has no header {header}"))
+            }
+            Self::BodyTooLarge => {
+                let limit = rule.shape().body_limit;
+                rejection.with_member("detail", format!("it may have {limit} bytes"))
+            }
             Self::KeyInvalid(detail) => rejection.with_member("detail", detail),
             Self::InProgress { left } => {
                 // Rounded up, so that a client that waits so long has waited long enough.

@@ -22,12 +22,13 @@ use super::{
     intake::IdempotencyKey,
     pending::Pending,
     problem::Problem,
-    rule::{IdempotencyRule, KeyPresence},
+    rule::{IdempotencyRule, KeyPresence, PROTECTABLE},
     shared::Shared,
     tally::Tally,
 };
 use crate::{
     key::KeyParts,
+    observe::{WarnOnce, WarnSite},
     respond::{ProblemDetails, Respond},
 };
 
@@ -62,7 +63,14 @@ impl<S, R> Idempotency<S, R> {
             return Call::Pass;
         };
         let shape = rule.shape();
-        if !shape.protects(&request.method) || self.is_inside(request) {
+        if !shape.protects(&request.method) {
+            if request.headers.contains_key(&shape.header) && PROTECTABLE.contains(&request.method)
+            {
+                UNPROTECTED.warn(&"a request with a key has a method that its rule leaves out; write with_methods(..)");
+            }
+            return Call::Pass;
+        }
+        if self.is_inside(request) {
             return Call::Pass;
         }
         let key = match shape.syntax.read(&request.headers, &shape.header) {
@@ -91,7 +99,10 @@ impl<S, R> Idempotency<S, R> {
         }
         match self.shared.scope(request) {
             Some(scope) => Call::Protect(rule, key, scope),
-            None => Call::Reject(rule, Problem::ScopeMissing),
+            None => {
+                UNSCOPED.warn(&"a request does not say whose key it has; what tells it must be outside this layer");
+                Call::Reject(rule, Problem::ScopeMissing)
+            }
         }
     }
 
@@ -190,3 +201,9 @@ fn declared_length(request: &Parts) -> Option<u64> {
     let length = request.headers.get(CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
 }
+
+/// Where requests with a key run as if there were no rule.
+static UNPROTECTED: WarnOnce = WarnOnce::new("idempotency: method");
+
+/// Where nobody says whose a key is.
+static UNSCOPED: WarnSite = WarnSite::new("idempotency: scope");

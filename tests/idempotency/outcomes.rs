@@ -275,3 +275,32 @@ mod without_answer {
         }
     }
 }
+
+#[tokio::test]
+async fn a_rule_says_what_its_answers_mean_after_the_handler_and_before_the_policy() {
+    let unread = |head: &http::response::Parts| {
+        (head.status == StatusCode::UNPROCESSABLE_ENTITY).then_some(Outcome::NotExecuted)
+    };
+    let bed = Bed::new(
+        MemoryBackend::new(),
+        rule().with_outcome_of(unread),
+        |request| {
+            let is_meant = request.headers().contains_key("x-meant");
+            async move {
+                let mut response = StatusCode::UNPROCESSABLE_ENTITY.into_response();
+                if is_meant {
+                    response.extensions_mut().insert(Outcome::Final);
+                }
+                response
+            }
+        },
+    );
+    bed.post("a", "a tpyo").await;
+    assert!(!bed.post("a", "a typo").await.is_replay());
+    let mut meant = post("b", "no");
+    meant
+        .headers_mut()
+        .insert("x-meant", HeaderValue::from_static("1"));
+    bed.send(meant).await;
+    assert!(bed.post("b", "no").await.is_replay());
+}

@@ -51,7 +51,9 @@ impl<E> fmt::Display for RunError<E> {
             Self::NotKept => {
                 f.write_str("the work was done before, and its result was too large to be kept")
             }
-            Self::Unavailable => f.write_str("could not begin: nobody knows whether it was done"),
+            Self::Unavailable => f.write_str(
+                "could not begin: the backend does not answer, or no work may begin any more",
+            ),
             Self::Panicked => f.write_str("the work panicked"),
             Self::Failed(_) => f.write_str("the work failed"),
         }

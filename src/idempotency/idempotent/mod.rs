@@ -118,7 +118,8 @@ impl Idempotent {
     }
 
     /// Does this work, unless it was done under this key; `request` stands for what is to be done,
-    /// and must be the same whenever the key comes again.
+    /// and must be the same whenever the key comes again: of a webhook, what it tells, without
+    /// signatures and counters of deliveries. Work without a result returns `""`.
     ///
     /// # Errors
     ///

@@ -11,6 +11,7 @@ pub use self::choices::{InProgress, KeyPresence, Outage, Recovery, StorePolicy, 
 use super::{
     answer::Hygiene,
     intake::{KeySyntax, Recipe},
+    outcome::Outcome,
     protocol::Terms,
 };
 use crate::{
@@ -56,11 +57,13 @@ pub(super) struct Shape {
     pub(super) in_progress: InProgress,
     pub(super) store: StorePolicy,
     pub(super) outage: Outage,
+    pub(super) outcome_of: Option<Arc<OutcomeOf>>,
     pub(super) hygiene: Hygiene,
     pub(super) on_replay: Option<Arc<OnReplay>>,
 }
 
 type KeyCheck = dyn Fn(&str) -> bool + Send + Sync;
+type OutcomeOf = dyn Fn(&response::Parts) -> Option<Outcome> + Send + Sync;
 type OnReplay = dyn Fn(&mut response::Parts) + Send + Sync;
 
 impl IdempotencyRule {
@@ -96,6 +99,7 @@ impl IdempotencyRule {
                 in_progress: InProgress::default(),
                 store: StorePolicy::default(),
                 outage: Outage::default(),
+                outcome_of: None,
                 hygiene: Hygiene::default(),
                 on_replay: None,
             }),
@@ -105,6 +109,9 @@ impl IdempotencyRule {
     /// The rule for what must not happen twice whatever happens: an orphan never runs again, an
     /// answer leaves even if it could not be recorded, whatever was answered is final, and it is
     /// kept for three days.
+    ///
+    /// So a 503 of the handler's is final as well, unless it says
+    /// [`Outcome::Retryable`] or [`Outcome::NotExecuted`].
     ///
     /// # Errors
     ///
@@ -132,8 +139,7 @@ impl IdempotencyRule {
         methods: impl IntoIterator<Item = Method>,
     ) -> Result<Self, ConfigError> {
         let methods: Vec<_> = methods.into_iter().collect();
-        let known = [Method::POST, Method::PATCH, Method::PUT, Method::DELETE];
-        if methods.is_empty() || !methods.iter().all(|method| known.contains(method)) {
+        if methods.is_empty() || !methods.iter().all(|method| PROTECTABLE.contains(method)) {
             return Err(self.mistake(
                 "only POST, PATCH, PUT and DELETE can be protected; write one or more of these",
             ));
@@ -224,6 +230,27 @@ impl IdempotencyRule {
     #[must_use]
     pub fn with_store(self, store: StorePolicy) -> Self {
         self.with(|shape| shape.store = store)
+    }
+
+    /// What this says of the head of an answer goes before what the store policy says, and after
+    /// what the handler says; `None` leaves it to the policy.
+    ///
+    /// For answers that come before the handler does anything, such as those of extractors:
+    ///
+    /// ```
+    /// use tower_stash::idempotency::{IdempotencyRule, Outcome, Recovery};
+    ///
+    /// let payments = IdempotencyRule::new("payments", Recovery::ReExecute)?
+    ///     // A form that axum could not read: the corrected one may have the same key.
+    ///     .with_outcome_of(|head| matches!(head.status.as_u16(), 400 | 415 | 422).then_some(Outcome::NotExecuted));
+    /// # Ok::<(), tower_stash::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn with_outcome_of(
+        self,
+        outcome_of: impl Fn(&response::Parts) -> Option<Outcome> + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|shape| shape.outcome_of = Some(Arc::new(outcome_of)))
     }
 
     /// What becomes of requests while the backend does not answer; by default they get 503.
@@ -353,6 +380,10 @@ pub(super) fn whole_millis(duration: Duration) -> Duration {
     let millis = duration.as_nanos().div_ceil(1_000_000);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
+
+/// The methods whose requests change something (RFC 9110 §9.2.1) and have one answer.
+pub(super) const PROTECTABLE: [Method; 4] =
+    [Method::POST, Method::PATCH, Method::PUT, Method::DELETE];
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
