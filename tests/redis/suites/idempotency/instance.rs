@@ -57,7 +57,10 @@ impl Part {
 
     /// The application that plays it.
     async fn app(&self) -> Result<App> {
-        let mut config = RedisConfig::new(&self.url)?.with_namespace(&*self.namespace);
+        let mut config = RedisConfig::new(&self.url)?
+            .with_namespace(&*self.namespace)
+            // Many come at once, and a busy machine is no outage.
+            .with_command_timeout(Duration::from_secs(1));
         if let Some(ca) = &self.ca {
             config = config.with_ca_certificate(&**ca);
         }
