@@ -1,5 +1,5 @@
-//! Instructions of a decision in memory, and of a request with a session there, counted by callgrind: the same on a busy machine as on an
-//! idle one.
+//! Instructions of a decision in memory, and of a request with a session or an idempotency key there,
+//! counted by callgrind: the same on a busy machine as on an idle one.
 //!
 //! `./scripts/bench` runs it, as `cargo bench --bench decide --all-features` does where valgrind
 //! and `gungraun-runner` are installed.
@@ -26,11 +26,16 @@ use axum::body::Body;
 use gungraun::prelude::*;
 use http::{
     HeaderValue, Request, Response,
-    header::{COOKIE, SET_COOKIE},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, SET_COOKIE},
 };
+use tokio::runtime::{Builder, Runtime};
 use tower::{Layer as _, Service as _, service_fn, util::ServiceFn};
 use tower_stash::{
     backend::{Acquire, Decision, Limit, MemoryBackend, Quota, Quotas as _},
+    idempotency::{
+        Idempotency, IdempotencyLayer, IdempotencyRule, KeyPresence, Recovery, RequestBody,
+        ResponseBody,
+    },
     key::{Key, KeyParts},
     policy::{KeyExtractor as _, Routes, header},
     rate_limit::{RateLimit, RateLimitLayer, RateLimitRule},
@@ -216,6 +221,63 @@ fn session(
     (response.expect("infallible"), service)
 }
 
+type Protected = Idempotency<Service<Once>>;
+type Once = fn(Request<RequestBody<Body>>) -> Ready<Result<Response<Body>, Infallible>>;
+
+/// Answers 1 KB.
+fn once(_: Request<RequestBody<Body>>) -> Ready<Result<Response<Body>, Infallible>> {
+    let mut response = Response::new(Body::from(vec![b'r'; 1_024]));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    ready(Ok(response))
+}
+
+/// A request with this key, after one with another key and one with `replayed`; and the runtime whose
+/// timers and tasks they need.
+fn keyed(path: &str, key: Option<&str>) -> (Runtime, Protected, Request<Body>) {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let rule = IdempotencyRule::new("orders", Recovery::ReExecute).expect("a rule");
+    let optional = rule.clone().with_key(KeyPresence::Optional);
+    let routes = Routes::new()
+        .post("/orders", rule)
+        .post("/optional", optional);
+    let scope = header("x-client").or_reject();
+    let layer = IdempotencyLayer::new(MemoryBackend::new(), scope, routes).expect("a layer");
+    let mut service = layer.layer(service_fn(once as Once));
+    for key in ["8e03978e-40d5-43dd-bc93-6894a57f9324", REPLAYED] {
+        let answer = async { service.call(order("/orders", Some(key))).await };
+        runtime.block_on(answer).expect("infallible");
+    }
+    (runtime, service, order(path, key))
+}
+
+fn order(path: &str, key: Option<&str>) -> Request<Body> {
+    let mut request = Request::post(path)
+        .header("x-client", "203.0.113.7")
+        .header(CONTENT_TYPE, "application/json")
+        .header(CONTENT_LENGTH, ORDER.len());
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
+    request.body(Body::from(ORDER)).expect("a request")
+}
+
+#[library_benchmark]
+#[bench::no_rule(keyed("/users/7", Some(REPLAYED)))]
+#[bench::no_key(keyed("/optional", None))]
+#[bench::replay(keyed("/orders", Some(REPLAYED)))]
+#[bench::run(keyed("/orders", Some("0c6ae7f1-9a5d-4b5e-8f02-3d1f7a0e5b66")))]
+fn idempotency(
+    (runtime, mut service, request): (Runtime, Protected, Request<Body>),
+) -> (Response<ResponseBody<Body>>, Protected, Runtime) {
+    let response = async { black_box(&mut service).call(black_box(request)).await };
+    let response = runtime.block_on(response).expect("infallible");
+    (response, service, runtime)
+}
+
 /// The result of a future that waits for nothing.
 fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -227,8 +289,13 @@ fn at_once<F: Future>(future: F) -> F::Output {
 const PLENTY: u64 = 1_000_000;
 const HOUR: Duration = Duration::from_secs(3_600);
 
+/// A key whose answer is there.
+const REPLAYED: &str = "3f0b6cc8-5f3e-4d2c-9a57-1e8c7d9c2b11";
+
+const ORDER: &str = r#"{"customer":"c-00042","items":[{"sku":"apple","count":3}]}"#;
+
 library_benchmark_group!(
     name = decide,
-    benchmarks = [acquire, service, layer, handler_alone, session]
+    benchmarks = [acquire, service, layer, handler_alone, session, idempotency]
 );
 main!(library_benchmark_groups = decide);

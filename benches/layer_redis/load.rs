@@ -30,6 +30,9 @@ const CLIENTS: usize = 16;
 /// How many clients there are in all, by numbers from 0.
 pub(crate) const ALL_CLIENTS: usize = CONNECTIONS * CLIENTS;
 
+/// Twelve bytes of a request in whose place the generator writes digits.
+pub(crate) const FRESH: &str = "############";
+
 /// The child process that makes the requests, so that its processor time is not ours.
 pub(crate) struct Load {
     process: Child,
@@ -75,7 +78,8 @@ impl Drop for Load {
     }
 }
 
-/// Makes the request for a path and the number of a client.
+/// Makes the request for a path and the number of a client; in it, [`FRESH`] stands for digits that
+/// no other request has.
 pub(crate) type Requests<'a> = &'a dyn Fn(&str, usize) -> String;
 
 /// Reads paths, a line each; loads each for a turn and prints how many requests were answered.
@@ -107,6 +111,8 @@ async fn turn(connections: &mut [Connection], path: &str, requests: Requests<'_>
 struct Connection {
     stream: TcpStream,
     number: usize,
+    /// How many requests were given digits.
+    given: u32,
     buffer: Vec<u8>,
 }
 
@@ -117,6 +123,7 @@ impl Connection {
         Ok(Self {
             stream,
             number,
+            given: 0,
             buffer: Vec::with_capacity(4096),
         })
     }
@@ -135,11 +142,23 @@ impl Connection {
             if is_over.get() {
                 break;
             }
-            self.stream.write_all(request.as_bytes()).await?;
+            match request.split_once(FRESH) {
+                None => self.stream.write_all(request.as_bytes()).await?,
+                Some((before, after)) => {
+                    let request = format!("{before}{}{after}", self.fresh());
+                    self.stream.write_all(request.as_bytes()).await?;
+                }
+            }
             self.read_response(path).await?;
             count += 1;
         }
         Ok(count)
+    }
+
+    /// As many digits as [`FRESH`] has, which nobody was given before.
+    fn fresh(&mut self) -> String {
+        self.given += 1;
+        format!("{:03}{:09}", self.number, self.given)
     }
 
     /// Reads a response whose body is [`BODY`](crate::app::BODY); anything else is an error.
