@@ -101,6 +101,20 @@ async fn a_renewal_that_waits_for_the_last_write_does_not_bring_a_freed_key_back
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_under_way_does_not_keep_a_key_that_is_freed() {
+    let backend = faulty();
+    let rule = rule().with_lease(Duration::from_secs(9)).unwrap();
+    let bed = Bed::new(backend.clone(), rule, |request| async move {
+        execution(&request).set_outcome(Outcome::NotExecuted);
+        tokio::time::sleep(Duration::from_millis(3_500)).await;
+        StatusCode::CONFLICT.into_response()
+    });
+    backend.script([Fault::None, Fault::LateReply(Duration::from_secs(1))]);
+    bed.post("a", "").await;
+    assert_eq!(state(&bed).await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_later_attempt_that_could_not_begin_leaves_the_key_to_the_next() {
     for fault in [
         Fault::LostReply,
