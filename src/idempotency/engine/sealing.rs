@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 #[cfg(feature = "sealed-answers")]
-use crate::idempotency::answer_keys::AnswerKeys;
+use crate::idempotency::{answer_keys::AnswerKeys, protocol::State};
 use crate::{
-    idempotency::protocol::{Fingerprint, Record, State},
+    idempotency::protocol::{Fingerprint, Record},
     key::Key,
 };
 
@@ -36,6 +36,7 @@ pub(in crate::idempotency) enum Purpose {
     RecoveryPoints = b'P',
 }
 
+#[cfg(feature = "sealed-answers")]
 impl Purpose {
     /// What a record says that it has.
     fn of(record: &Record) -> Self {
