@@ -1,66 +1,21 @@
-//! A key that is owned: all that its owner writes.
+//! All that the owner of a key writes, one write after another.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
-use tokio::{
-    runtime::Handle,
-    sync::{Mutex, OwnedSemaphorePermit, watch},
-    time::timeout_at,
-};
 
-use super::{
-    sealing::{Kept, Purpose},
-    store::{Store, deadline, no_chance},
-    withdrawal::Withdrawal,
-};
+use super::{Claim, Progress};
 use crate::{
     backend::{BackendError, Entry, GetOptions, Precondition, Put, Version},
     clock::{Monotonic, monotonic_now},
     idempotency::{
-        protocol::{
-            Fingerprint, Flags, Intent, Loss, OnConflict, Owner, Record, State, on_conflict,
+        engine::{
+            sealing::{Kept, Purpose},
+            store::{deadline, no_chance},
         },
-        recovery_points::RecoveryPoints,
+        protocol::{Flags, Intent, Loss, OnConflict, Record, State, on_conflict},
     },
-    key::Key,
 };
-
-/// A key that is owned, for as long as it is renewed.
-///
-/// Its writes follow one another: one that is not answered may still be under way when the next one
-/// is sent, and is then of a version that is passed.
-pub(in crate::idempotency) struct Claim {
-    store: Store,
-    key: Key,
-    owner: Owner,
-    fingerprint: Fingerprint,
-    /// The fence.
-    epoch: Version,
-    attempt: u32,
-    lease: Duration,
-    /// What the attempt before left.
-    inherited: RecoveryPoints,
-    progress: Mutex<Progress>,
-    /// Until when nobody can have taken over.
-    own_until: watch::Sender<Monotonic>,
-    is_over: AtomicBool,
-    /// Whether every write was answered: one that was not may arrive when the record is gone.
-    is_answered: AtomicBool,
-}
-
-/// What is known of the record.
-struct Progress {
-    record: Record,
-    version: Version,
-}
 
 /// Why something is not written.
 #[derive(Debug)]
@@ -81,105 +36,6 @@ pub(in crate::idempotency) struct Lost {
 }
 
 impl Claim {
-    /// The claim that this record is, written as this version by a call that was sent then;
-    /// `is_answered` says whether all calls before were answered.
-    pub(super) fn new(
-        store: &Store,
-        key: &Key,
-        record: Record,
-        version: Version,
-        sent: Monotonic,
-        is_answered: bool,
-    ) -> Self {
-        Self {
-            store: store.clone(),
-            key: key.clone(),
-            owner: record.owner,
-            fingerprint: record.fingerprint,
-            epoch: record.epoch(version),
-            attempt: record.attempt,
-            lease: record.lease,
-            inherited: RecoveryPoints::default(),
-            own_until: watch::Sender::new(deadline(sent, record.lease)),
-            progress: Mutex::new(Progress { record, version }),
-            is_over: AtomicBool::new(false),
-            is_answered: AtomicBool::new(is_answered),
-        }
-    }
-
-    /// This claim, to which the attempt before left this.
-    pub(super) fn inheriting(mut self, inherited: RecoveryPoints) -> Self {
-        self.inherited = inherited;
-        self
-    }
-
-    pub(in crate::idempotency) fn key(&self) -> &Key {
-        &self.key
-    }
-
-    pub(in crate::idempotency) fn fingerprint(&self) -> &Fingerprint {
-        &self.fingerprint
-    }
-
-    /// The fence: larger than that of every earlier owner.
-    pub(in crate::idempotency) fn epoch(&self) -> Version {
-        self.epoch
-    }
-
-    pub(in crate::idempotency) fn attempt(&self) -> u32 {
-        self.attempt
-    }
-
-    pub(in crate::idempotency) fn lease(&self) -> Duration {
-        self.lease
-    }
-
-    /// Until when nobody can have taken over, as far as is known.
-    pub(in crate::idempotency) fn own_until(&self) -> Monotonic {
-        *self.own_until.borrow()
-    }
-
-    /// Whether somebody may have taken over.
-    pub(in crate::idempotency) fn is_lost(&self) -> bool {
-        self.own_until() <= monotonic_now()
-    }
-
-    /// Ends when somebody may have taken over.
-    pub(in crate::idempotency) async fn lost(&self) {
-        let mut own_until = self.own_until.subscribe();
-        loop {
-            let until = *own_until.borrow_and_update();
-            if until <= monotonic_now() {
-                return;
-            }
-            // A renewal moves it.
-            _ = timeout_at(until, own_until.changed()).await;
-        }
-    }
-
-    /// Whether half of the lease is over.
-    pub(in crate::idempotency) fn is_due(&self) -> bool {
-        let left = self.own_until().saturating_duration_since(monotonic_now());
-        left < self.lease / 2
-    }
-
-    /// Whether there is nothing left to renew: it is settled, or somebody else's.
-    pub(in crate::idempotency) fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Acquire)
-    }
-
-    /// What the attempt before left.
-    pub(in crate::idempotency) fn inherited(&self) -> &RecoveryPoints {
-        &self.inherited
-    }
-
-    /// The record, if it has the answer.
-    pub(in crate::idempotency) async fn answer(&self) -> Option<Arc<Record>> {
-        let progress = self.progress.lock().await;
-        let record = &progress.record;
-        (record.state == State::Completed).then(|| Arc::new(record.clone()))
-    }
-
     /// Writes down that the handler is about to begin, unless the claim has said so.
     pub(in crate::idempotency) async fn start(&self) -> Result<(), Unwritten> {
         self.write(Intent::Start, |record| record.flags.is_started = true)
@@ -263,43 +119,12 @@ impl Claim {
                 }
             }
         }
-        self.is_over.store(true, Ordering::Release);
+        self.end();
         Ok(())
     }
 
-    /// Lets someone go on for whom nobody waits, unless many do: each keeps what it has to write.
-    pub(in crate::idempotency) fn may_go_on(&self) -> Option<OwnedSemaphorePermit> {
-        let background = Arc::clone(&self.store.background);
-        background.try_acquire_owned().ok()
-    }
-
-    /// Releases it in the background; if that fails, it is over when its lease is.
-    pub(in crate::idempotency) fn give_back(self: &Arc<Self>) {
-        if let Ok(runtime) = Handle::try_current() {
-            let claim = Arc::clone(self);
-            runtime.spawn(async move { claim.release().await });
-        }
-    }
-
-    /// Looks for this claim for a lease and takes it back; for one whose handler has not begun, and
-    /// never will.
-    pub(in crate::idempotency) fn withdraw(&self) {
-        self.is_over.store(true, Ordering::Release);
-        drop(Withdrawal::new(
-            &self.store,
-            &self.key,
-            self.owner,
-            self.lease,
-        ));
-    }
-
-    fn seal(&self, plain: Bytes, purpose: Purpose) -> Result<Kept, Unwritten> {
-        let sealing = &self.store.sealing;
-        sealing
-            .seal(plain, &self.key, &self.fingerprint, purpose)
-            .map_err(|error| Unwritten::Unconfirmed(no_chance(error)))
-    }
-
+    /// Writes the record, changed like this, over what is known of it; of what stands there instead,
+    /// the intent decides.
     async fn write(&self, intent: Intent, change: impl Fn(&mut Record)) -> Result<(), Unwritten> {
         let mut progress = self.progress.lock().await;
         // What waited for the last write comes after it, and there is nothing to renew.
@@ -313,19 +138,7 @@ impl Claim {
         let mut precondition = Precondition::Matches(progress.version);
         for _ in 0..MAX_ROUNDS {
             let sent = monotonic_now();
-            let put = self
-                .store
-                .put(&self.key, record.encode(), record.ttl, precondition);
-            // Until it is answered it is not, also when this is dropped meanwhile.
-            let were_answered = self.is_answered.swap(false, Ordering::AcqRel);
-            let put = put.await;
-            let is_answered = match &put {
-                Ok(put) => put.is_answered,
-                Err(error) => !error.may_have_applied(),
-            };
-            self.is_answered
-                .store(were_answered && is_answered, Ordering::Release);
-            let current = match put.map_err(Unwritten::Unconfirmed)?.put {
+            let current = match self.send(&record, precondition).await? {
                 Put::Stored(version) => {
                     self.confirm(&mut progress, record, version, sent);
                     return Ok(());
@@ -335,12 +148,12 @@ impl Claim {
             match self.judge(intent, current)? {
                 // No renewal ever replaces an answer.
                 Next::Done(_) if intent == Intent::Renew => {
-                    self.is_over.store(true, Ordering::Release);
+                    self.end();
                     return Err(Unwritten::Over);
                 }
                 Next::Done(version) => {
                     if intent != Intent::Start {
-                        self.is_over.store(true, Ordering::Release);
+                        self.end();
                     }
                     // How old that write is nobody knows; the deadline stays as it was.
                     let version = version.unwrap_or(progress.version);
@@ -349,7 +162,7 @@ impl Claim {
                 }
                 // Others may have come and gone since, with larger fences.
                 Next::Over(Precondition::Absent) if intent == Intent::Renew && self.is_lost() => {
-                    self.is_over.store(true, Ordering::Release);
+                    self.end();
                     return Err(Unwritten::Over);
                 }
                 Next::Over(next) => {
@@ -363,9 +176,33 @@ impl Claim {
         Err(Unwritten::Unconfirmed(BackendError::contended()))
     }
 
+    fn seal(&self, plain: Bytes, purpose: Purpose) -> Result<Kept, Unwritten> {
+        let sealing = &self.store.sealing;
+        sealing
+            .seal(plain, &self.key, &self.fingerprint, purpose)
+            .map_err(|error| Unwritten::Unconfirmed(no_chance(error)))
+    }
+
+    /// Sends the record, and notes whether that was answered.
+    async fn send(&self, record: &Record, precondition: Precondition) -> Result<Put, Unwritten> {
+        // Until it is answered it is not, also when this is dropped meanwhile.
+        let were_answered = self.is_answered.swap(false, Ordering::AcqRel);
+        let put = self
+            .store
+            .put(&self.key, record.encode(), record.ttl, precondition)
+            .await;
+        let is_answered = match &put {
+            Ok(put) => put.is_answered,
+            Err(error) => !error.may_have_applied(),
+        };
+        self.is_answered
+            .store(were_answered && is_answered, Ordering::Release);
+        Ok(put.map_err(Unwritten::Unconfirmed)?.put)
+    }
+
     fn confirm(&self, progress: &mut Progress, record: Record, version: Version, sent: Monotonic) {
         if record.state != State::InProgress {
-            self.is_over.store(true, Ordering::Release);
+            self.end();
         }
         *progress = Progress { record, version };
         self.own_until.send_replace(deadline(sent, self.lease));
@@ -381,7 +218,7 @@ impl Claim {
         let verdict = on_conflict(self.owner, &self.fingerprint, intent, found.as_ref());
         match (verdict, version, found) {
             (OnConflict::Lost(loss), _, Some(record)) => {
-                self.is_over.store(true, Ordering::Release);
+                self.end();
                 // From here on nobody is to be told that the key is ours.
                 self.own_until.send_replace(monotonic_now());
                 let record = Arc::new(record);
@@ -391,15 +228,6 @@ impl Claim {
             (OnConflict::Done, version, _) => Ok(Next::Done(version)),
             _ => Ok(Next::Over(Precondition::Absent)),
         }
-    }
-}
-
-impl fmt::Debug for Claim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claim")
-            .field("epoch", &self.epoch)
-            .field("attempt", &self.attempt)
-            .finish_non_exhaustive()
     }
 }
 
