@@ -132,6 +132,18 @@ impl Run {
 }
 
 impl Writing {
+    /// What is written of an answer that says this of its key; `kept` is what is kept of it.
+    pub(super) fn of(outcome: Outcome, kept: impl FnOnce() -> (Bytes, Flags)) -> Self {
+        match outcome {
+            Outcome::Final => {
+                let (answer, flags) = kept();
+                Self::Complete(answer, flags)
+            }
+            Outcome::Retryable => Self::Fail,
+            Outcome::NotExecuted => Self::Release,
+        }
+    }
+
     /// What is written where a handler ended without an answer: it may have done anything, unless
     /// it said what it did.
     pub(super) fn of_no_answer(rule: &Shape, said: Option<Outcome>) -> Self {

@@ -43,7 +43,7 @@ pub(super) fn judge<B, E>(
             });
             let kept = || whole(&head, trailers.as_ref(), &body, rule);
             (
-                writing(outcome, kept),
+                Writing::of(outcome, kept),
                 Response::from_parts(head, ResponseBody::buffered(body, trailers)),
             )
         }
@@ -51,7 +51,7 @@ pub(super) fn judge<B, E>(
             let outcome = said(&head, rule, execution)
                 .unwrap_or_else(|| Outcome::of_head(rule.store, head.status, &head.headers));
             (
-                writing(outcome, || head_alone(&head)),
+                Writing::of(outcome, || head_alone(&head)),
                 Response::from_parts(head, ResponseBody::resumed(prefix, rest)),
             )
         }
@@ -88,17 +88,6 @@ fn said(head: &Parts, rule: &Shape, execution: &Execution) -> Option<Outcome> {
     let said = head.extensions.get().copied();
     said.or_else(|| execution.outcome())
         .or_else(|| rule.outcome_of.as_ref().and_then(|of| of(head)))
-}
-
-fn writing(outcome: Outcome, kept: impl FnOnce() -> (Bytes, Flags)) -> Writing {
-    match outcome {
-        Outcome::Final => {
-            let (answer, flags) = kept();
-            Writing::Complete(answer, flags)
-        }
-        Outcome::Retryable => Writing::Fail,
-        Outcome::NotExecuted => Writing::Release,
-    }
 }
 
 fn whole(head: &Parts, trailers: Option<&HeaderMap>, body: &Bytes, rule: &Shape) -> (Bytes, Flags) {

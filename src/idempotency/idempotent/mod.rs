@@ -275,25 +275,28 @@ fn judge<E>(
 ) -> (Writing, Result<Bytes, RunError<E>>) {
     let said = execution.outcome();
     match ended {
-        Some(Ok(result)) if said == Some(Outcome::NotExecuted) => (Writing::Release, Ok(result)),
-        Some(Ok(result)) if said == Some(Outcome::Retryable) => (Writing::Fail, Ok(result)),
-        Some(Ok(result)) if result.len() > rule.answer_limit => {
-            let flags = Flags {
-                is_not_replayable: true,
-                ..Flags::default()
-            };
-            (Writing::Complete(Bytes::new(), flags), Ok(result))
+        Some(Ok(result)) => {
+            let writing = Writing::of(said.unwrap_or(Outcome::Final), || kept(&result, rule));
+            (writing, Ok(result))
         }
-        Some(Ok(result)) => (
-            Writing::Complete(result.clone(), Flags::default()),
-            Ok(result),
-        ),
         Some(Err(error)) => (
             Writing::of_no_answer(rule, said),
             Err(RunError::Failed(error)),
         ),
         None => (Writing::of_no_answer(rule, None), Err(RunError::Panicked)),
     }
+}
+
+/// What is kept of a result: nothing, if it is too large.
+fn kept(result: &Bytes, rule: &Shape) -> (Bytes, Flags) {
+    if result.len() <= rule.answer_limit {
+        return (result.clone(), Flags::default());
+    }
+    let flags = Flags {
+        is_not_replayable: true,
+        ..Flags::default()
+    };
+    (Bytes::new(), flags)
 }
 
 /// Keys of work, as against those of requests.
