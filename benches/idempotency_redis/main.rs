@@ -178,8 +178,8 @@ fn load_all(
 ) -> Result<Vec<Figures>> {
     let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
     let mut load = Load::start(listener.local_addr()?, "")?;
-    let router = app.router();
-    runtime.spawn(async move { axum::serve(listener, router).await });
+    let service = app.router();
+    runtime.spawn(async move { axum::serve(listener, service).await });
 
     for route in routes {
         load.run(route.path())?;

@@ -51,10 +51,11 @@ impl<'a> Asked<'a> {
 
     /// As it is written to a connection.
     pub(crate) fn to_http(&self) -> String {
-        let headers: String = self
+        let headers: Vec<String> = self
             .headers()
             .map(|(name, value)| format!("{name}: {value}\r\n"))
             .collect();
+        let headers = headers.concat();
         format!(
             "POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n{headers}\r\n{BODY}",
             self.path,

@@ -97,13 +97,11 @@ impl<S, R> Idempotency<S, R> {
         if self.shared.core.tracker.is_draining() {
             return Call::Reject(rule, Problem::Unavailable);
         }
-        match self.shared.scope(request) {
-            Some(scope) => Call::Protect(rule, key, scope),
-            None => {
-                UNSCOPED.warn(&"a request does not say whose key it has; what tells it must be outside this layer");
-                Call::Reject(rule, Problem::ScopeMissing)
-            }
-        }
+        let Some(scope) = self.shared.scope(request) else {
+            UNSCOPED.warn(&"a request does not say whose key it has; what tells it must be outside this layer");
+            return Call::Reject(rule, Problem::ScopeMissing);
+        };
+        Call::Protect(rule, key, scope)
     }
 
     /// Whether this layer has claimed a key for this request already, further outside.

@@ -95,9 +95,9 @@ impl Cluster {
         assert_eq!(from.call(&migrate).await?, "OK");
         Ok(Moving {
             slot,
+            from,
             to,
             to_id,
-            from,
         })
     }
 
