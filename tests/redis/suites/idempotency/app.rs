@@ -363,6 +363,13 @@ impl Kind {
     }
 }
 
+/// Tests this for rules of each kind, all at the same time.
+pub(super) async fn of_each_kind(test: impl AsyncFn(Kind) -> Result<()>) -> Result<()> {
+    let [one, two, three] = Kind::ALL;
+    tokio::try_join!(test(one), test(two), test(three))?;
+    Ok(())
+}
+
 /// The rule, with requests that wait for who is at work.
 pub(super) fn waiting(rule: IdempotencyRule) -> IdempotencyRule {
     rule.with_in_progress(InProgress::Wait(Duration::from_secs(20)))

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::{
     super::connect,
-    app::{App, First, Kind, Ledger, Order},
+    app::{App, First, Kind, Ledger, Order, of_each_kind},
     instance::{Instance, Part},
 };
 use crate::servers::{Result, Servers, Topology, standalone::Server};
@@ -16,7 +16,7 @@ pub(super) async fn a_key_lives(servers: &Servers, topology: Topology) -> Result
     let address = servers.address(topology).await?;
     let nodes = nodes(servers, topology).await?;
     let ledger = Ledger::beside(nodes[0].directory())?;
-    for kind in Kind::ALL {
+    of_each_kind(async |kind| {
         let backend = connect(address.clone()).await?;
         let app = App::new(backend.clone(), kind.rule(LEASE)?, &ledger)?;
         let part = Part::beside(&backend, address.clone(), &ledger, (kind, LEASE));
@@ -45,8 +45,9 @@ pub(super) async fn a_key_lives(servers: &Servers, topology: Topology) -> Result
 
         takeover(&app, &ledger, &part, &key("orphan")).await?;
         every_key_ends(&nodes, backend.namespace()).await?;
-    }
-    Ok(())
+        Ok(())
+    })
+    .await
 }
 
 /// An instance is killed in the handler, and another one gets the same request.

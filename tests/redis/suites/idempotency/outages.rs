@@ -8,7 +8,7 @@ use tower_stash::{backend::RedisBackend, idempotency::IdempotencyRule};
 
 use super::{
     super::{connect, scripts_are_loaded},
-    app::{Answer, App, First, Kind, Ledger, Order, waiting},
+    app::{Answer, App, First, GRACE, Kind, Ledger, Order, of_each_kind, waiting},
 };
 use crate::servers::{
     Address, Result, Servers, cluster::Cluster, eventually, sentinel::Sentinel, standalone::Server,
@@ -84,7 +84,7 @@ impl Pair {
     }
 }
 
-// === F12 ===
+// === Scripts that are forgotten ===
 
 pub(super) async fn a_forgotten_script_costs_no_request_anything(_: &Servers) -> Result<()> {
     let server = Server::start().await?;
@@ -113,10 +113,10 @@ pub(super) async fn a_forgotten_script_costs_no_request_anything(_: &Servers) ->
     Ok(())
 }
 
-// === F13 ===
+// === Restarts without data ===
 
 pub(super) async fn an_owner_puts_back_what_a_restart_has_lost(_: &Servers) -> Result<()> {
-    for kind in Kind::ALL {
+    of_each_kind(async |kind| {
         let server = Server::start().await?;
         let pair = Pair::on(&server, kind).await?;
         let order = Order::taking(Duration::from_millis(1_500));
@@ -125,8 +125,9 @@ pub(super) async fn an_owner_puts_back_what_a_restart_has_lost(_: &Servers) -> R
         server.restart().await?;
         assert_eq!(server.call(&["DBSIZE"]).await?.to_string(), "0");
         pair.is_made_once("a", order, &first.await??).await?;
-    }
-    Ok(())
+        Ok(())
+    })
+    .await
 }
 
 pub(super) async fn who_loses_a_claim_in_a_restart_gets_the_answer_of_who_has_it(
@@ -176,7 +177,7 @@ fn runs_again_with_a_larger_fence(ledger: &Ledger, key: &str) -> Result<()> {
     Ok(())
 }
 
-// === F14 ===
+// === Failovers that lose writes ===
 
 pub(super) async fn an_owner_puts_back_what_a_failover_has_lost(_: &Servers) -> Result<()> {
     let sentinel = Sentinel::start().await?;
@@ -210,10 +211,10 @@ pub(super) async fn an_answer_that_a_failover_has_lost_is_another_run(_: &Server
     pair.is_made_once("kept", Order::default(), &kept).await
 }
 
-// === F15 ===
+// === Clusters: ASK, MOVED and CLUSTERDOWN ===
 
 pub(super) async fn a_key_whose_slot_moves_is_recorded_where_it_goes(_: &Servers) -> Result<()> {
-    for kind in Kind::ALL {
+    of_each_kind(async |kind| {
         let cluster = Cluster::start().await?;
         let pair = Pair::in_cluster(&cluster, kind).await?;
         let order = Order::taking(Duration::from_secs(1));
@@ -228,12 +229,13 @@ pub(super) async fn a_key_whose_slot_moves_is_recorded_where_it_goes(_: &Servers
         moving.end().await?;
         pair.is_made_once("a", order, &first.await??).await?;
         assert_eq!(pair.record(to).await?, record);
-    }
-    Ok(())
+        Ok(())
+    })
+    .await
 }
 
 pub(super) async fn a_key_whose_slot_nobody_serves_waits_for_it(_: &Servers) -> Result<()> {
-    for kind in Kind::ALL {
+    of_each_kind(async |kind| {
         let cluster = Cluster::start().await?;
         let pair = Pair::in_cluster(&cluster, kind).await?;
         let order = Order::taking(Duration::from_secs(1));
@@ -248,8 +250,9 @@ pub(super) async fn a_key_whose_slot_nobody_serves_waits_for_it(_: &Servers) -> 
         assert!(!first.is_finished(), "{kind:?}: there was no record of it");
         owner.call(&["CLUSTER", "ADDSLOTS", &slot]).await?;
         pair.is_made_once("a", order, &first.await??).await?;
-    }
-    Ok(())
+        Ok(())
+    })
+    .await
 }
 
 impl Pair {
@@ -274,18 +277,19 @@ impl Pair {
 pub(super) async fn an_answer_that_cannot_be_recorded_leaves_as_the_rule_says(
     _: &Servers,
 ) -> Result<()> {
-    let hung = async |server: &Server| server.pause();
-    let well = async |server: &Server| server.resume();
-    for kind in Kind::ALL {
+    of_each_kind(async |kind| {
+        let hung = async |server: &Server| server.pause();
+        let well = async |server: &Server| server.resume();
         let server = Server::start().await?;
         let pair = Pair::on(&server, kind).await?;
         pair.outlasts(kind, &server, hung, well).await?;
-    }
-    Ok(())
+        Ok(())
+    })
+    .await
 }
 
 pub(super) async fn a_full_server_replays_and_runs_nothing(_: &Servers) -> Result<()> {
-    for kind in Kind::ALL {
+    of_each_kind(async |kind| {
         let server = Server::start().await?;
         let pair = Pair::on(&server, kind).await?;
         let noeviction = ["CONFIG", "SET", "maxmemory-policy", "noeviction"];
@@ -311,8 +315,9 @@ pub(super) async fn a_full_server_replays_and_runs_nothing(_: &Servers) -> Resul
         };
         pair.outlasts(kind, &server, full, well).await?;
         assert!(pair.one.order("failed", fails).await?.is_made());
-    }
-    Ok(())
+        Ok(())
+    })
+    .await
 }
 
 impl Pair {
@@ -376,6 +381,3 @@ const LEASE: Duration = Duration::from_secs(4);
 
 /// Longer than a failover.
 const LONG: Duration = Duration::from_secs(10);
-
-/// What a busy machine may add to each wait.
-const GRACE: Duration = Duration::from_millis(1_000);

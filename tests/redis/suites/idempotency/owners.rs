@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::{
     super::connect,
-    app::{Answer, App, GRACE, Kind, Ledger, Order},
+    app::{Answer, App, GRACE, Kind, Ledger, Order, of_each_kind},
     instance::{Instance, Part, http_client, send},
 };
 use crate::servers::{Result, Servers, standalone::Server};
@@ -73,11 +73,11 @@ pub(super) async fn two_hundred_that_wait_on_two_servers_get_one_answer(_: &Serv
     Ok(())
 }
 
-/// F16: it goes on where it was, two leases later, and knows nothing of it.
+/// It goes on where it was, two leases later, and knows nothing of it.
 pub(super) async fn an_owner_that_was_stopped_for_two_leases_gives_the_recorded_answer(
     _: &Servers,
 ) -> Result<()> {
-    for kind in Kind::ALL {
+    of_each_kind(async |kind| {
         let (_server, app, part, ledger) = stage(kind).await?;
         let stopped = Instance::start(&part).await?;
         let order = Order::taking(Duration::from_millis(300));
@@ -108,8 +108,9 @@ pub(super) async fn an_owner_that_was_stopped_for_two_leases_gives_the_recorded_
             assert_eq!(attempts, [1, 2]);
             assert!(runs[0].fence < runs[1].fence, "{runs:?}");
         }
-    }
-    Ok(())
+        Ok(())
+    })
+    .await
 }
 
 pub(super) async fn a_stopped_process_loses_only_its_own_keys(_: &Servers) -> Result<()> {

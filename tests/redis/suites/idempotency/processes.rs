@@ -138,7 +138,7 @@ impl Fleet {
             let order = Order {
                 before: chance % 80,
                 after: chance / 80 % 80,
-                first: if chance % 11 == 0 {
+                first: if chance.is_multiple_of(11) {
                     First::Fails
                 } else {
                     First::IsFinal
@@ -173,7 +173,7 @@ impl Fleet {
                 count(&self.told.requests);
                 let sent = send(&self.client, order.request(&base, "/orders", key)?);
                 // Some clients lose patience.
-                let patience = if chance % 7 == 0 { 50 } else { 10_000 };
+                let patience = if chance.is_multiple_of(7) { 50 } else { 10_000 };
                 let Ok(answer) = timeout(Duration::from_millis(patience), sent).await else {
                     count(&self.told.given_up);
                     continue;

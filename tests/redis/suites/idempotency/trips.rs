@@ -9,7 +9,7 @@ use tower_stash::idempotency::IdempotencyRule;
 
 use super::{
     super::{connect, scripts_are_loaded},
-    app::{Answer, App, First, Kind, Ledger, Order},
+    app::{Answer, App, First, Kind, Ledger, Order, of_each_kind},
     instance::{Instance, Part},
 };
 use crate::servers::{Result, Servers, standalone::Server};
@@ -143,7 +143,7 @@ pub(super) async fn a_request_whose_key_is_at_work_is_one_round_trip(_: &Servers
 }
 
 pub(super) async fn a_takeover_is_one_round_trip_more(_: &Servers) -> Result<()> {
-    for kind in Kind::ALL {
+    of_each_kind(async |kind| {
         let counted = Counted::new(kind, SHORT).await?;
         let order = Order {
             before: 300,
@@ -162,13 +162,14 @@ pub(super) async fn a_takeover_is_one_round_trip_more(_: &Servers) -> Result<()>
             let attempts: Vec<_> = runs.iter().map(|run| run.attempt).collect();
             assert_eq!(attempts, [1, 2]);
         }
-    }
-    Ok(())
+        Ok(())
+    })
+    .await
 }
 
 pub(super) async fn a_lease_is_renewed_three_times(_: &Servers) -> Result<()> {
     let lease = Duration::from_millis(1_200);
-    for kind in [Kind::ReExecute, Kind::Withhold] {
+    of_each_kind(async |kind| {
         let counted = Counted::new(kind, lease).await?;
         let (trips, answer) = counted.order("a", Order::taking(lease * 2)).await?;
         assert!(answer.is_made());
@@ -177,8 +178,9 @@ pub(super) async fn a_lease_is_renewed_three_times(_: &Servers) -> Result<()> {
         // The sixth is due when the handler ends, and may be sent before it does.
         assert!((4..=6).contains(&renewals), "{kind:?}: {renewals} renewals");
         eprintln!("idempotency: {renewals} renewals in two leases");
-    }
-    Ok(())
+        Ok(())
+    })
+    .await
 }
 
 /// The default.
