@@ -23,8 +23,8 @@ use super::Result;
 /// A TCP proxy in front of a server, which counts the commands with a certain text in them and lets
 /// one of them have an accident; dropping it closes the port.
 ///
-/// A connection on which something is lost stays open, and nothing arrives on it any more: TCP loses
-/// nothing in the middle. New connections pass.
+/// A connection on which something is lost stays open, and nothing arrives on it any more, as TCP
+/// loses nothing in the middle. New connections pass.
 #[derive(Debug)]
 pub(crate) struct Wire {
     port: u16,

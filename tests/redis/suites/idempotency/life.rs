@@ -104,7 +104,7 @@ pub(super) async fn a_stored_answer_is_as_large_as_documented(
     let len: usize = node.call(&["STRLEN", &key]).await?.to_string().parse()?;
     let usage = node.call(&["MEMORY", "USAGE", &key]).await?.to_string();
     eprintln!("idempotency: on {topology} an answer of 1 KiB has {len} bytes and takes {usage}");
-    // The version is the backend's; the rule's name; the status, two headers, no trailers; the body.
+    // The version is the backend's. The answer: status, two headers, no trailers, body.
     let headers = [
         ("content-type", "text/plain; charset=utf-8"),
         ("location", "/orders/0123456789abcdef0123456789abcdef"),

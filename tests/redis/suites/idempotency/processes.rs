@@ -101,7 +101,7 @@ async fn killing(kind: Kind) -> Result<()> {
 }
 
 impl Fleet {
-    /// Kills one after the other, each as soon as the one before is back; gives those that are left.
+    /// Kills one after the other, each when the one before is back; gives those that are left.
     async fn kill_for(
         &self,
         time: Duration,
