@@ -242,7 +242,7 @@ async fn settle(claim: &Claim, writing: &Writing) -> Settled {
 
 /// Nobody waits any more; under its version the write harms nobody.
 async fn keep_trying(claim: &Claim, writing: &Writing) {
-    let is_recorded = match claim.may_go_on() {
+    let is_recorded = match claim.background_permit() {
         Some(_permit) => {
             let until = monotonic_now() + LONGEST;
             matches!(try_until(claim, writing, until).await, Settled::Recorded)

@@ -161,8 +161,8 @@ impl Claim {
         (record.state == State::Completed).then(|| Arc::new(record.clone()))
     }
 
-    /// Lets someone go on for whom nobody waits, unless many do: each keeps what it has to write.
-    pub(in crate::idempotency) fn may_go_on(&self) -> Option<OwnedSemaphorePermit> {
+    /// For who goes on although nobody waits; none if many do, since each keeps what it has to write.
+    pub(in crate::idempotency) fn background_permit(&self) -> Option<OwnedSemaphorePermit> {
         let background = Arc::clone(&self.store.background);
         background.try_acquire_owned().ok()
     }
