@@ -48,7 +48,7 @@
 //! | `signed-cookies`, `private-cookies` | session cookies that are signed, or encrypted |
 //! | `sealed-answers` | [`AnswerKeys`](idempotency::AnswerKeys): stored answers are encrypted |
 //! | `redis` | `RedisBackend`, with TLS through rustls |
-//! | `axum` | reads `ConnectInfo`, `MatchedPath` and `OriginalUri` where axum put them; `Session` as an extractor, `SessionError` as a response |
+//! | `axum` | reads `ConnectInfo`, `MatchedPath` and `OriginalUri` where axum put them; `Session` and `Execution` as extractors, `SessionError` as a response |
 //! | `tracing`, `metrics` | what [`observe`] describes |
 //! | `testing` | the conformance suite, a clock to advance, a backend that fails on demand |
 //! | `full` | all but `testing` |
