@@ -48,6 +48,14 @@ impl Purpose {
     }
 }
 
+#[cfg_attr(
+    not(feature = "sealed-answers"),
+    expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "as where there may be keys"
+    )
+)]
 impl Sealing {
     #[cfg(feature = "sealed-answers")]
     pub(in crate::idempotency) fn with(keys: AnswerKeys) -> Self {
