@@ -47,7 +47,6 @@ impl KeyValue for MemoryBackend {
     async fn put(&self, key: &Key, value: Bytes, options: PutOptions) -> Result<Put> {
         let PutOptions { ttl, precondition } = options;
         let ttl = whole_millis(ttl)?;
-        let bytes = Bytes::copy_from_slice(&value);
         self.inner.store.write(key, TOO_LARGE, |shard, now| {
             let current = shard.values.find(key, now);
             if !precondition.holds_for(current.as_deref()) {
@@ -55,7 +54,8 @@ impl KeyValue for MemoryBackend {
                 return Ok(Put::Conflict { current, now });
             }
             let version = self.inner.versions.next(now);
-            let bytes = bytes.clone();
+            // A copy, because what was given may be a slice of much more.
+            let bytes = Bytes::copy_from_slice(&value);
             let value = Value { bytes, version };
             shard.values.put(key, value, now + ttl)?;
             Ok(Put::Stored(version))
