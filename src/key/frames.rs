@@ -2,7 +2,7 @@
 
 use std::hash;
 
-/// A list of bytes that allocates only if they are more than [`ROOM`](Self::ROOM).
+/// A list of bytes that allocates only if they are more than [`ROOM`](Self::ROOM), and once as a rule.
 #[derive(Clone)]
 pub(super) enum Frames {
     Few { bytes: [u8; Self::ROOM], len: usize },
@@ -12,6 +12,9 @@ pub(super) enum Frames {
 impl Frames {
     /// Enough for a known subject of 78 bytes, or of an address and one of 53.
     pub(super) const ROOM: usize = 96;
+
+    /// Enough for what makes two requests the same, but for their bodies.
+    const LARGER_ROOM: usize = 512;
 
     pub(super) fn as_slice(&self) -> &[u8] {
         match self {
@@ -28,7 +31,10 @@ impl Frames {
                     free.copy_from_slice(more);
                     *len = end;
                 } else {
-                    *self = Self::Many([self.as_slice(), more].concat());
+                    let mut many = Vec::with_capacity(Self::LARGER_ROOM.max(end));
+                    many.extend_from_slice(self.as_slice());
+                    many.extend_from_slice(more);
+                    *self = Self::Many(many);
                 }
             }
             Self::Many(bytes) => bytes.extend_from_slice(more),
