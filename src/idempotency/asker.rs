@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Response;
 
 use super::{
-    answer::{ResponseBody, StoredAnswer},
+    answer::ResponseBody,
     conduct::Told,
     future::Waiting,
     judge::{Answer, unrecorded},
@@ -56,21 +56,7 @@ impl<R> Asker<R> {
 
     /// The stored answer, or why it cannot be given.
     pub(super) fn replay<B>(&self, record: &Record) -> Result<Response<ResponseBody<B>>, Problem> {
-        if record.flags.is_unknown {
-            return Err(Problem::OutcomeUnknown);
-        }
-        let answer = self.shared.core.store.sealing.open(&self.key, record);
-        let Some(stored) = answer.and_then(StoredAnswer::decode) else {
-            return Err(Problem::RecordUnreadable);
-        };
-        if record.flags.is_not_replayable {
-            return Err(Problem::not_replayable(&stored));
-        }
-        let (mut head, replay) = stored.into_response().into_parts();
-        if let Some(rewrite) = &self.rule.shape().on_replay {
-            rewrite(&mut head);
-        }
-        Ok(Response::from_parts(head, replay.into_body()))
+        self.shared.replay(&self.key, record, &self.rule)
     }
 
     pub(super) fn reject<B>(&self, problem: Problem) -> Response<ResponseBody<B>>

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    iter,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -18,7 +19,9 @@ use super::problem::Problem;
 /// What was read of a body so far.
 #[derive(Debug)]
 pub(super) struct Gathered {
-    chunks: Vec<Bytes>,
+    /// Most bodies are of one chunk, for which there is no list.
+    first: Bytes,
+    more: Vec<Bytes>,
     length: usize,
     limit: usize,
     trailers: Option<HeaderMap>,
@@ -27,7 +30,8 @@ pub(super) struct Gathered {
 impl Gathered {
     pub(super) fn up_to(limit: usize) -> Self {
         Self {
-            chunks: Vec::new(),
+            first: Bytes::new(),
+            more: Vec::new(),
             length: 0,
             limit,
             trailers: None,
@@ -40,8 +44,10 @@ impl Gathered {
             Ok(chunk) => {
                 self.length = self.length.saturating_add(chunk.len());
                 // The limit would not bound how many empty ones there are.
-                if !chunk.is_empty() {
-                    self.chunks.push(chunk);
+                if self.first.is_empty() {
+                    self.first = chunk;
+                } else if !chunk.is_empty() {
+                    self.more.push(chunk);
                 }
             }
             Err(frame) => {
@@ -54,23 +60,20 @@ impl Gathered {
     }
 
     /// Data and trailers; one chunk alone is not copied.
-    pub(super) fn into_whole(mut self) -> (Bytes, Option<HeaderMap>) {
-        let data = match (self.chunks.pop(), self.chunks.is_empty()) {
-            (None, _) => Bytes::new(),
-            (Some(only), true) => only,
-            (Some(last), false) => {
-                let mut data = Vec::with_capacity(self.length);
-                for chunk in self.chunks.iter().chain([&last]) {
-                    data.extend_from_slice(chunk);
-                }
-                data.into()
-            }
-        };
-        (data, self.trailers)
+    pub(super) fn into_whole(self) -> (Bytes, Option<HeaderMap>) {
+        if self.more.is_empty() {
+            return (self.first, self.trailers);
+        }
+        let mut data = Vec::with_capacity(self.length);
+        data.extend_from_slice(&self.first);
+        for chunk in &self.more {
+            data.extend_from_slice(chunk);
+        }
+        (data.into(), self.trailers)
     }
 
     pub(super) fn into_chunks(self) -> Vec<Bytes> {
-        self.chunks
+        iter::once(self.first).chain(self.more).collect()
     }
 }
 
@@ -135,7 +138,7 @@ mod tests {
         for chunk in ["", "a", "", "", "bc", ""] {
             assert!(gathered.take(Frame::data(chunk.into())));
         }
-        assert_eq!(gathered.chunks, ["a", "bc"]);
+        assert_eq!(gathered.more, ["bc"]);
         assert_eq!(gathered.into_whole().0, "abc");
     }
 }

@@ -122,12 +122,14 @@ impl<S, R> Claiming<S, R> {
         match admission {
             Admission::Run(claim) => self.run(&claim),
             Admission::Replay(record) => {
-                let (_, _, asker) = self.into_request::<Q>();
-                let replayed = asker.replay(&record);
-                let problem = replayed.as_ref().err();
-                let tally = problem.map_or(Tally::Replayed, Tally::of_problem);
-                tally.record(&asker.rule);
-                State::answering(replayed.unwrap_or_else(|problem| asker.reject(problem)))
+                let Pending { shared, rule, .. } = &self.pending;
+                State::answering(match shared.replay(&self.key, &record, rule) {
+                    Ok(response) => {
+                        Tally::Replayed.record(rule);
+                        response
+                    }
+                    Err(problem) => self.pending.reject(problem),
+                })
             }
             Admission::Reject(problem) => State::answering(self.pending.reject(problem)),
             Admission::Bypass => {

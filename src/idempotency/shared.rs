@@ -5,9 +5,10 @@ use std::{fmt, sync::Arc};
 use http::{Response, request::Parts};
 
 use super::{
-    answer::ResponseBody,
+    answer::{ResponseBody, StoredAnswer},
     engine::{Renewals, Store},
     problem::Problem,
+    protocol::Record,
     rooms::Rooms,
     rule::IdempotencyRule,
     tracker::Tracker,
@@ -62,6 +63,30 @@ impl Shared {
         let mut parts = scope.clone();
         parts.push(key);
         Key::new(Kind::EXECUTION, self.core.digester.digest(&parts))
+    }
+
+    /// The stored answer, or why it cannot be given.
+    pub(super) fn replay<B>(
+        &self,
+        key: &Key,
+        record: &Record,
+        rule: &IdempotencyRule,
+    ) -> Result<Response<ResponseBody<B>>, Problem> {
+        if record.flags.is_unknown {
+            return Err(Problem::OutcomeUnknown);
+        }
+        let answer = self.core.store.sealing.open(key, record);
+        let Some(stored) = answer.and_then(StoredAnswer::decode) else {
+            return Err(Problem::RecordUnreadable);
+        };
+        if record.flags.is_not_replayable {
+            return Err(Problem::not_replayable(&stored));
+        }
+        let (mut head, replay) = stored.into_response().into_parts();
+        if let Some(rewrite) = &rule.shape().on_replay {
+            rewrite(&mut head);
+        }
+        Ok(Response::from_parts(head, replay.into_body()))
     }
 
     /// What a request with this head is told that gets no answer of a handler.

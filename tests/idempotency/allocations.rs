@@ -70,8 +70,8 @@ fn allocations(policy: impl Policy<IdempotencyRule>, keys: &[Option<&'static str
     counted
 }
 
-/// Of each key once, so that what is made once has been made.
-const WARM: [Option<&str>; 3] = [Some("a"), Some("b"), Some("b")];
+/// So often that what is made once has been made, also for replays.
+const WARM: [Option<&str>; 4] = [Some("a"), Some("b"), Some("b"), Some("b")];
 
 #[test]
 fn a_request_that_no_rule_names_allocates_nothing() {
@@ -88,20 +88,20 @@ fn a_request_without_a_key_where_none_is_needed_allocates_nothing() {
 }
 
 #[test]
-fn a_replay_allocates_19_times_at_most() {
+fn a_replay_allocates_11_times_at_most() {
     let replay = allocations(rule(), &WARM);
-    assert!(replay <= 19, "{replay}");
+    assert!(replay <= 11, "{replay}");
 }
 
 #[test]
-fn a_run_allocates_36_times_at_most() {
+fn a_run_allocates_24_times_at_most() {
     let run = allocations(rule(), &[Some("a"), Some("b"), Some("c")]) - OF_INNER;
-    assert!(run <= 36, "{run}");
+    assert!(run <= 24, "{run}");
 }
 
 #[test]
-fn a_run_that_is_not_repeated_allocates_41_times_at_most() {
+fn a_run_that_is_not_repeated_allocates_30_times_at_most() {
     let rule = never(Unrecorded::Withhold);
     let run = allocations(rule, &[Some("a"), Some("b"), Some("c")]) - OF_INNER;
-    assert!(run <= 41, "{run}");
+    assert!(run <= 30, "{run}");
 }

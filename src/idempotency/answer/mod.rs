@@ -117,7 +117,9 @@ pub(super) fn mark_unrecorded<B>(response: &mut Response<B>) {
 /// Leaves out what no replay may say, whoever wrote it into the store: a length, for example, that
 /// is not the body's.
 fn header_map(fields: Fields) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+    // And for the mark of a replay.
+    let room = fields.len() + 1;
+    let mut headers = HeaderMap::try_with_capacity(room).unwrap_or_default();
     for (name, value) in fields {
         if is_of_one_exchange(&name) {
             continue;

@@ -106,12 +106,7 @@ impl Store {
         // No other write has the version of a record that is completed, and this one only if the
         // record says that nobody knows: nobody has been given it as an answer.
         let put = self
-            .put(
-                key,
-                settled.encode(),
-                settled.ttl,
-                Precondition::Matches(version),
-            )
+            .put(key, &settled, Precondition::Matches(version))
             .await;
         match put.map(|sent| sent.put) {
             Ok(Put::Stored(_)) => Ok(true),
@@ -132,7 +127,7 @@ impl Store {
         version: Version,
     ) -> Result<Option<(Record, Timestamp)>, RecordError> {
         let never = Precondition::Matches(NO_VERSION);
-        match self.put(key, Bytes::new(), SHORTEST, never).await?.put {
+        match self.put_bytes(key, Bytes::new, SHORTEST, never).await?.put {
             Put::Conflict { current, now } => match current {
                 Some(entry) if entry.version == version => {
                     Ok(Some((Record::decode(entry.value)?, now)))

@@ -106,7 +106,7 @@ impl Store {
         let mut inherited = RecoveryPoints::default();
         for _ in 0..MAX_ROUNDS {
             let sent = monotonic_now();
-            let put = self.put(key, record.encode(), record.ttl, precondition);
+            let put = self.put(key, &record, precondition);
             let put = put.await?;
             *is_answered &= put.is_answered;
             let (entry, now) = match put.put {
@@ -175,12 +175,23 @@ impl Store {
     pub(in crate::idempotency) async fn put(
         &self,
         key: &Key,
-        value: Bytes,
+        record: &Record,
+        precondition: Precondition,
+    ) -> Result<Sent> {
+        self.put_bytes(key, || record.encode(), record.ttl, precondition)
+            .await
+    }
+
+    /// The same with what this makes of a record, for each sending anew: the second one is rare.
+    pub(super) async fn put_bytes(
+        &self,
+        key: &Key,
+        value: impl Fn() -> Bytes,
         ttl: Duration,
         precondition: Precondition,
     ) -> Result<Sent> {
         let options = PutOptions::new(ttl).with_precondition(precondition);
-        let put = || Arc::clone(&self.backend).put(key.clone(), value.clone(), options);
+        let put = || Arc::clone(&self.backend).put(key.clone(), value(), options);
         let first = put().await;
         match first {
             // Of the two errors the first one says more: that it may have been written.

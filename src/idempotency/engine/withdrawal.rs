@@ -100,10 +100,7 @@ impl Order {
         record.epoch = Some(record.epoch(entry.version));
         record.lease = Duration::ZERO;
         let precondition = Precondition::Matches(entry.version);
-        let put = self
-            .store
-            .put(&self.key, record.encode(), record.ttl, precondition);
-        _ = put.await;
+        _ = self.store.put(&self.key, &record, precondition).await;
     }
 }
 

@@ -187,10 +187,7 @@ impl Claim {
     async fn send(&self, record: &Record, precondition: Precondition) -> Result<Put, Unwritten> {
         // Until it is answered it is not, also when this is dropped meanwhile.
         let were_answered = self.is_answered.swap(false, Ordering::AcqRel);
-        let put = self
-            .store
-            .put(&self.key, record.encode(), record.ttl, precondition)
-            .await;
+        let put = self.store.put(&self.key, record, precondition).await;
         let is_answered = match &put {
             Ok(put) => put.is_answered,
             Err(error) => !error.may_have_applied(),
