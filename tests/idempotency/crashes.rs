@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tower_stash::{
     backend::{Entry, GetOptions, KeyValue, MemoryBackend, Precondition, Put, PutOptions, Result},
-    idempotency::{IdempotencyRule, InProgress, Unrecorded},
+    idempotency::{IdempotencyRule, InProgress, Outcome, Unrecorded},
     key::Key,
     testing::{Fault, FaultBackend},
 };
@@ -119,26 +119,32 @@ async fn who_died_before_its_handler_began_has_done_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_taken_for_dead_and_is_not_answers_with_the_answer_of_the_other() {
-    let memory = memory();
-    let partitioned = FaultBackend::new(memory.clone());
-    let first = Bed::new(partitioned.clone(), rule(), |request| async move {
-        sleep(25).await;
-        assert!(execution(&request).is_lease_lost());
-        (StatusCode::CREATED, "zombie").into_response()
-    });
-    let zombie = first.sending(post("a", "")).await;
-    partitioned.go_down();
-    sleep(LEASE + 1).await;
-    let second = instance(memory, rule());
-    let (attempt, fence) = run(&second, "a").await;
-    assert_eq!(attempt, 2);
-    partitioned.come_up();
-    let answer = zombie.await.unwrap();
-    assert_eq!(
-        (answer.status(), &*answer.body),
-        (200, &*format!("2 {fence}"))
-    );
-    assert!(answer.is_replay());
+    // Whatever it says of its own.
+    for outcome in [Outcome::Final, Outcome::Retryable, Outcome::NotExecuted] {
+        let memory = memory();
+        let partitioned = FaultBackend::new(memory.clone());
+        let first = Bed::new(partitioned.clone(), rule(), move |request| async move {
+            sleep(25).await;
+            let run = execution(&request);
+            assert!(run.is_lease_lost());
+            run.set_outcome(outcome);
+            (StatusCode::CREATED, "zombie").into_response()
+        });
+        let zombie = first.sending(post("a", "")).await;
+        partitioned.go_down();
+        sleep(LEASE + 1).await;
+        let second = instance(memory, rule());
+        let (attempt, fence) = run(&second, "a").await;
+        assert_eq!(attempt, 2);
+        partitioned.come_up();
+        let answer = zombie.await.unwrap();
+        assert_eq!(
+            (answer.status(), &*answer.body),
+            (200, &*format!("2 {fence}")),
+            "{outcome:?}"
+        );
+        assert!(answer.is_replay());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,19 +99,23 @@ impl Claim {
             drop(progress);
             return self.fail().await;
         }
+        // Also of a key that is known to be lost: who has it now is found on the way.
         for _ in 0..MAX_ROUNDS {
-            if self.is_over() {
-                break;
-            }
             match self.store.delete(&self.key, progress.version).await {
-                Ok(true) => break,
+                Ok(true) => {
+                    self.end();
+                    return Ok(());
+                }
                 Ok(false) => {}
                 Err(error) if error.may_have_applied() => {}
                 Err(error) => return Err(Unwritten::Unconfirmed(error)),
             }
             let found = self.store.get(&self.key, GetOptions::new()).await;
             match self.judge(Intent::Release, found.map_err(Unwritten::Unconfirmed)?)? {
-                Next::Done(_) => break,
+                Next::Done(_) => {
+                    self.end();
+                    return Ok(());
+                }
                 Next::Over(precondition) => {
                     if let Precondition::Matches(version) = precondition {
                         progress.version = version;
@@ -119,8 +123,7 @@ impl Claim {
                 }
             }
         }
-        self.end();
-        Ok(())
+        Err(Unwritten::Unconfirmed(BackendError::contended()))
     }
 
     /// Writes the record, changed like this, over what is known of it; of what stands there instead,
