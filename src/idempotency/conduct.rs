@@ -113,7 +113,12 @@ impl Run {
         match settle(&claim, &writing).await {
             Settled::Recorded => {
                 self.core.announce(&claim).await;
-                caller.tell(writing.tally(), Told::Own(answer));
+                if writing.is_of_unknown_outcome() {
+                    UNKNOWN.warn(&"nobody knows what a handler did; its key is to be settled");
+                    caller.tell(Tally::Unknown, Told::Own(answer));
+                } else {
+                    caller.tell(Tally::Ran, Told::Own(answer));
+                }
             }
             Settled::Lost(Lost { loss, record }) => caller.tell(
                 Tally::Lost,
@@ -160,17 +165,9 @@ impl Writing {
         }
     }
 
-    /// What it is counted as when it is written; an operator is to look at what nobody knows.
-    fn tally(&self) -> Tally {
-        match self {
-            Self::Complete(_, flags) if flags.is_unknown => {
-                UNKNOWN.warn(
-                    &"a handler ended and nobody knows what it did; its key is to be settled",
-                );
-                Tally::Unknown
-            }
-            _ => Tally::Ran,
-        }
+    /// Whether it is for an operator to find out what the handler did.
+    fn is_of_unknown_outcome(&self) -> bool {
+        matches!(self, Self::Complete(_, flags) if flags.is_unknown)
     }
 
     async fn write(&self, claim: &Claim) -> Result<(), Unwritten> {

@@ -24,6 +24,11 @@ use crate::{
 ///
 /// One layer serves a whole application: its policy says which requests it protects. All services
 /// made by a layer and its clones share one state. `R` says how a rejection is answered.
+///
+/// # Panics
+///
+/// Its services are called and their responses awaited inside a tokio runtime; elsewhere a call
+/// panics that has a key.
 pub struct IdempotencyLayer<R = ProblemDetails> {
     shared: Arc<Shared>,
     respond: Arc<R>,

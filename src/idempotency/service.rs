@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     key::KeyParts,
-    observe::{WarnOnce, WarnSite},
+    observe::WarnSite,
     respond::{ProblemDetails, Respond},
 };
 
@@ -201,7 +201,7 @@ fn declared_length(request: &Parts) -> Option<u64> {
 }
 
 /// Where requests with a key run as if there were no rule.
-static UNPROTECTED: WarnOnce = WarnOnce::new("idempotency: method");
+static UNPROTECTED: WarnSite = WarnSite::new("idempotency: method");
 
 /// Where nobody says whose a key is.
 static UNSCOPED: WarnSite = WarnSite::new("idempotency: scope");

@@ -90,6 +90,8 @@ async fn a_required_key_that_is_missing_is_refused() {
     let (bed, backend) = hello(rule());
     let answer = with_lines(&bed, &[]).await;
     assert_eq!(answer.refusal(), refused(400, "key-missing"));
+    let detail = answer.json()["detail"].to_string();
+    assert!(detail.contains("idempotency-key"), "{detail}");
     assert_eq!((bed.runs(), backend.total_calls()), (0, 0));
 }
 

@@ -6,7 +6,8 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use tower_stash::{
     backend::{BackendErrorKind, MemoryBackend},
-    idempotency::{IdempotencyRule, Outage, Outcome, Unrecorded},
+    idempotency::{IdempotencyLayer, IdempotencyRule, Outage, Outcome, Unrecorded},
+    policy::{KeyExtractor as _, header},
     testing::{Fault, FaultBackend},
 };
 
@@ -207,6 +208,47 @@ fn each_decision_is_an_event_without_the_key() {
         assert_eq!(log.matches(&event).count(), 1, "{log}");
     }
     assert!(!log.contains("secret"), "{log}");
+}
+
+#[test]
+fn what_a_program_should_look_at_is_warned_of() {
+    let put = || {
+        let mut put = post("a", "");
+        *put.method_mut() = http::Method::PUT;
+        put
+    };
+    let warnings = |place: &str, run: &dyn Fn() -> String| {
+        let log = run();
+        let warning = format!("place=\"idempotency: {place}\"");
+        assert_eq!(log.matches(&warning).count(), 1, "{place}: {log}");
+    };
+    warnings("method", &|| {
+        logged(async {
+            let bed = working(&faulty(), rule());
+            assert!(!bed.send(put()).await.is_replay());
+            assert!(!bed.send(put()).await.is_replay());
+        })
+    });
+    warnings("unknown", &|| {
+        logged(async {
+            panicking(never(Unrecorded::Withhold)).post("a", "").await;
+        })
+    });
+    warnings("large answer", &|| {
+        logged(async {
+            working(&faulty(), rule().with_answer_limit(1))
+                .post("a", "")
+                .await;
+        })
+    });
+    warnings("scope", &|| {
+        logged(async {
+            let scope = header("x-user").or_reject();
+            let layer = IdempotencyLayer::new(faulty(), scope, rule()).unwrap();
+            let bed = Bed::behind(layer, |_| async { "done".into_response() });
+            assert_eq!(bed.post("a", "").await.status(), 400);
+        })
+    });
 }
 
 #[test]

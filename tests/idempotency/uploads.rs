@@ -47,6 +47,8 @@ async fn a_body_of_a_declared_length_above_the_limit_is_refused_unread() {
     request.headers_mut().insert("content-length", length);
     let answer = bed.send(request).await;
     assert_eq!(answer.refusal(), refused(413, "body-too-large"));
+    let detail = answer.json()["detail"].to_string();
+    assert!(detail.contains("bytes"), "{detail}");
     assert!(untouched(&bed, &backend));
 }
 
