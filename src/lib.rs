@@ -67,6 +67,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod backend;
+#[cfg(feature = "cache")]
+pub mod cache;
 pub mod clock;
 #[cfg(feature = "rate-limit")]
 pub mod concurrency_limit;
@@ -75,20 +77,35 @@ mod error;
 mod excerpt;
 #[cfg(all(feature = "axum", any(feature = "idempotency", feature = "session")))]
 mod extraction;
-#[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
+#[cfg(any(
+    feature = "cache",
+    feature = "idempotency",
+    feature = "rate-limit",
+    feature = "session"
+))]
 mod grpc;
 #[cfg(feature = "idempotency")]
 pub mod idempotency;
 pub mod key;
-#[cfg(any(feature = "idempotency", feature = "session"))]
+#[cfg(any(feature = "cache", feature = "idempotency", feature = "session"))]
 pub mod marks;
 pub mod observe;
 pub mod policy;
 #[cfg(feature = "rate-limit")]
 pub mod rate_limit;
-#[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
+#[cfg(any(
+    feature = "cache",
+    feature = "idempotency",
+    feature = "rate-limit",
+    feature = "session"
+))]
 pub mod respond;
-#[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
+#[cfg(any(
+    feature = "cache",
+    feature = "idempotency",
+    feature = "rate-limit",
+    feature = "session"
+))]
 mod rule_name;
 #[cfg(any(
     feature = "private-cookies",

@@ -71,9 +71,11 @@ pub use self::{
 
 #[cfg(any(feature = "rate-limit", feature = "session"))]
 pub(crate) use self::erased::Call;
+#[cfg(feature = "cache")]
+pub(crate) use self::erased::ErasedBroadcast;
 #[cfg(feature = "session")]
 pub(crate) use self::erased::ErasedIndex;
-#[cfg(any(feature = "idempotency", feature = "session"))]
+#[cfg(any(feature = "cache", feature = "idempotency", feature = "session"))]
 pub(crate) use self::erased::ErasedKeyValue;
 #[cfg(feature = "rate-limit")]
 pub(crate) use self::erased::{ErasedQuotas, ErasedSlots};

@@ -98,6 +98,25 @@ impl Kind {
     /// A lease that a program takes by name.
     #[cfg(feature = "idempotency")]
     pub(crate) const LEASE: Self = Self(b"l1");
+    /// What is stored of a URL: a response, by which headers one of several is chosen, or that it
+    /// was purged.
+    #[cfg(feature = "cache")]
+    pub(crate) const PAGE: Self = Self(b"p1");
+    /// One of several responses of a URL.
+    #[cfg(feature = "cache")]
+    pub(crate) const VARIANT: Self = Self(b"v1");
+    /// Who fetches a response.
+    #[cfg(feature = "cache")]
+    pub(crate) const FILL: Self = Self(b"f1");
+    /// When a tag was purged.
+    #[cfg(feature = "cache")]
+    pub(crate) const TAG: Self = Self(b"t1");
+    /// The latest purges.
+    #[cfg(feature = "cache")]
+    pub(crate) const JOURNAL: Self = Self(b"j1");
+    /// A value that a program cached.
+    #[cfg(feature = "cache")]
+    pub(crate) const VALUE: Self = Self(b"m1");
     /// Something of the user's own.
     pub(crate) const CUSTOM: Self = Self(b"u1");
 }

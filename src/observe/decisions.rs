@@ -60,6 +60,10 @@ impl Decisions {
             LayerName::Idempotency => {
                 tracing::debug!(target: "tower_stash::idempotency", rule = %self.rule, outcome);
             }
+            #[cfg(feature = "cache")]
+            LayerName::Cache => {
+                tracing::debug!(target: "tower_stash::cache", rule = %self.rule, outcome);
+            }
         }
     }
 

@@ -14,7 +14,7 @@
 //! Every label has few values, none of which a client can choose; there is never a path, a key or
 //! an address in one:
 //!
-//! * `layer`: `rate_limit`, `concurrency_limit`, `session`, `idempotency`.
+//! * `layer`: `rate_limit`, `concurrency_limit`, `session`, `idempotency`, `cache`.
 //! * `rule`: the name that you gave the rule.
 //! * `outcome` of a request: what the layer decided, in its own words; each
 //!   layer's page lists them.
@@ -35,16 +35,26 @@
 //! ten seconds from each place. And one, only once, where proxies forward requests and none is
 //! trusted, and where a rule counts one request twice.
 mod call_meter;
-#[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
+#[cfg(any(
+    feature = "cache",
+    feature = "idempotency",
+    feature = "rate-limit",
+    feature = "session"
+))]
 mod decisions;
-#[cfg(feature = "idempotency")]
+#[cfg(any(feature = "cache", feature = "idempotency"))]
 mod span;
 mod warn_site;
 
 pub(crate) use self::call_meter::CallMeter;
-#[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
+#[cfg(any(
+    feature = "cache",
+    feature = "idempotency",
+    feature = "rate-limit",
+    feature = "session"
+))]
 pub(crate) use self::decisions::Decisions;
-#[cfg(feature = "idempotency")]
+#[cfg(any(feature = "cache", feature = "idempotency"))]
 pub(crate) use self::span::in_current_span;
 pub(crate) use self::warn_site::{WarnOnce, WarnSite};
 
@@ -97,7 +107,12 @@ const BACKEND_ERRORS: Metric = Metric {
 };
 
 /// Who decided.
-#[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
+#[cfg(any(
+    feature = "cache",
+    feature = "idempotency",
+    feature = "rate-limit",
+    feature = "session"
+))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LayerName {
     #[cfg(feature = "rate-limit")]
@@ -108,9 +123,16 @@ pub(crate) enum LayerName {
     Session,
     #[cfg(feature = "idempotency")]
     Idempotency,
+    #[cfg(feature = "cache")]
+    Cache,
 }
 
-#[cfg(any(feature = "idempotency", feature = "rate-limit", feature = "session"))]
+#[cfg(any(
+    feature = "cache",
+    feature = "idempotency",
+    feature = "rate-limit",
+    feature = "session"
+))]
 impl LayerName {
     /// The layer as a metric label, and as it stands in a rejection.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -123,6 +145,8 @@ impl LayerName {
             Self::Session => "session",
             #[cfg(feature = "idempotency")]
             Self::Idempotency => "idempotency",
+            #[cfg(feature = "cache")]
+            Self::Cache => "cache",
         }
     }
 }
@@ -147,11 +171,12 @@ pub(crate) mod tests {
     };
     use crate::testing::{Fault, FaultBackend};
 
-    const LAYERS: [LayerName; 4] = [
+    const LAYERS: [LayerName; 5] = [
         LayerName::RateLimit,
         LayerName::ConcurrencyLimit,
         LayerName::Session,
         LayerName::Idempotency,
+        LayerName::Cache,
     ];
 
     fn record(layer: LayerName, rule: &str, outcome: &'static str) {

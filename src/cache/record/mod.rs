@@ -1,0 +1,1 @@
+//! What is stored: the bytes of each kind of record.

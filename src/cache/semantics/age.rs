@@ -1,0 +1,1 @@
+//! How old a response is (RFC 9111 §4.2.3, §5.1).

@@ -1,0 +1,1 @@
+//! Dates in headers (RFC 9110 §5.6.7).

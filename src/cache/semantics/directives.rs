@@ -1,0 +1,1 @@
+//! `Cache-Control` (RFC 9111 §5.2).

@@ -1,0 +1,1 @@
+//! Cache groups (RFC 9875).

@@ -1,0 +1,1 @@
+//! Which headers are stored (RFC 9111 §3.1).

@@ -1,0 +1,1 @@
+//! What unsafe methods invalidate (RFC 9111 §4.4).

@@ -1,0 +1,1 @@
+//! Whether a response may be stored (RFC 9111 §3).

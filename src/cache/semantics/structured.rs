@@ -1,0 +1,1 @@
+//! Dictionaries of structured fields (RFC 9651), as far as targeted fields need them.

@@ -1,0 +1,1 @@
+//! Targeted cache control (RFC 9213).

@@ -1,0 +1,1 @@
+//! Which request headers choose between responses (RFC 9111 §4.1).

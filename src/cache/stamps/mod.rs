@@ -1,0 +1,1 @@
+//! When tags were purged, and whether an entry is older.
