@@ -4,8 +4,15 @@
 -- ARGV  value; milliseconds to live; precondition ('any', 'absent', or 'v' and a version's 8 bytes)
 -- Reply the new version, or {now, value, milliseconds left} of what is there instead
 
-local held = redis.call('GETRANGE', KEYS[1], 0, 7)
 local wanted = ARGV[3]
+local current, held
+if wanted == 'absent' then
+  -- Whatever is there is the reply, so it is read at once.
+  current = redis.call('GET', KEYS[1])
+  held = current and string.sub(current, 1, 8) or ''
+else
+  held = redis.call('GETRANGE', KEYS[1], 0, 7)
+end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -14,7 +21,7 @@ local holds = wanted == 'any'
   or (wanted == 'absent' and held == '')
   or (#held == 8 and wanted == 'v' .. held)
 if not holds then
-  return {now, redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}
+  return {now, current or redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}
 end
 
 local version = now
