@@ -67,6 +67,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod backend;
+#[cfg(any(feature = "cache", feature = "idempotency"))]
+mod body;
 #[cfg(feature = "cache")]
 pub mod cache;
 pub mod clock;

@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use super::{
     admission::Admission,
-    answer::{RequestBody, ResponseBody, mark_unrecorded},
+    answer::{ResponseBody, mark_unrecorded},
     asker::Asker,
     conduct::Told,
     gather::Reading,
@@ -26,7 +26,7 @@ use super::{
     problem::Problem,
     protocol::Record,
 };
-use crate::respond::Respond;
+use crate::{body::RequestBody, respond::Respond};
 
 pin_project! {
     /// The response of an [`Idempotency`](super::Idempotency) service.

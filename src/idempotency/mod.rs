@@ -207,7 +207,7 @@ pub use self::answer_keys::AnswerKeys;
 #[cfg(feature = "axum")]
 pub use self::extract::MissingExecution;
 pub use self::{
-    answer::{RequestBody, ResponseBody},
+    answer::ResponseBody,
     execution::{CheckpointError, Execution},
     future::ResponseFuture,
     handle::IdempotencyHandle,
@@ -221,3 +221,4 @@ pub use self::{
     rule::{IdempotencyRule, InProgress, KeyPresence, Outage, Recovery, StorePolicy, Unrecorded},
     service::Idempotency,
 };
+pub use crate::body::RequestBody;

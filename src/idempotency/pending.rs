@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::{
     admission::Admission,
-    answer::{RequestBody, ResponseBody},
+    answer::ResponseBody,
     asker::Asker,
     conduct::Run,
     engine::Claim,
@@ -25,6 +25,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
+    body::RequestBody,
     excerpt::Excerpt,
     grpc::is_grpc,
     key::{Key, KeyParts},

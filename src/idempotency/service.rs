@@ -16,7 +16,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    answer::{RequestBody, ResponseBody},
+    answer::ResponseBody,
     execution::Execution,
     future::ResponseFuture,
     intake::IdempotencyKey,
@@ -27,6 +27,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
+    body::RequestBody,
     key::KeyParts,
     observe::WarnSite,
     respond::{ProblemDetails, Respond},

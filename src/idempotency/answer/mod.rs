@@ -13,7 +13,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::LOCATION};
 
-pub use self::body::{RequestBody, ResponseBody};
+pub use self::body::ResponseBody;
 pub(super) use self::hygiene::Hygiene;
 use self::hygiene::{IDEMPOTENCY_STORED, IDEMPOTENT_REPLAYED, is_of_one_exchange};
 use crate::marks::Replayed;
