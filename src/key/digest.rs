@@ -25,11 +25,15 @@ impl Digester {
     }
 
     pub(crate) fn digest(&self, parts: &KeyParts) -> Digest {
-        let mut digest = [0; Digest::LEN];
-        for (to, from) in digest.iter_mut().zip(self.hash(parts).as_bytes()) {
-            *to = *from;
-        }
-        Digest(digest)
+        let (digest, _) = halves(self.hash(parts));
+        digest
+    }
+
+    /// The [`digest`](Self::digest), and as many bits again, by which what is stored under its key
+    /// can be told from what belongs to other parts of the same digest.
+    #[cfg(feature = "cache")]
+    pub(crate) fn digest_and_check(&self, parts: &KeyParts) -> (Digest, Digest) {
+        halves(self.hash(parts))
     }
 
     /// All that a digest could be; compared in constant time.
@@ -60,6 +64,14 @@ impl fmt::Debug for Digester {
     }
 }
 
+fn halves(hash: blake3::Hash) -> (Digest, Digest) {
+    let mut halves = (Digest([0; Digest::LEN]), Digest([0; Digest::LEN]));
+    let (first, second) = hash.as_bytes().split_at(Digest::LEN);
+    halves.0.0.copy_from_slice(first);
+    halves.1.0.copy_from_slice(second);
+    halves
+}
+
 /// What tells apart the few things of one subject that have this name.
 ///
 /// Not under a secret: names are the program's own.
@@ -73,10 +85,21 @@ pub(crate) fn name_id(name: impl KeyPart) -> u64 {
 pub(crate) struct Digest([u8; Self::LEN]);
 
 impl Digest {
-    const LEN: usize = 16;
+    pub(crate) const LEN: usize = 16;
 
     /// Length in base64url without padding.
     pub(super) const TEXT_LEN: usize = 22;
+
+    /// The digest of these bytes, which were once read from [`as_bytes`](Self::as_bytes).
+    #[cfg(feature = "cache")]
+    pub(crate) const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    #[cfg(feature = "cache")]
+    pub(crate) const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
 
     /// The digest as base64url.
     pub(super) fn text(self) -> [u8; Self::TEXT_LEN] {
@@ -87,7 +110,7 @@ impl Digest {
     }
 
     /// The first 64 bits.
-    fn short(self) -> u64 {
+    pub(crate) fn short(self) -> u64 {
         self.0
             .iter()
             .take(8)
