@@ -1,1 +1,0 @@
-//! What a URL is stored under.
