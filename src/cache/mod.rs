@@ -11,4 +11,7 @@ mod semantics;
 mod stamps;
 mod url;
 
-pub use self::rule::{Authorization, CacheRule, Profile, Query, RequestCookies, SetCookie};
+pub use self::{
+    rule::{Authorization, CacheRule, Profile, Query, RequestCookies, SetCookie},
+    semantics::NotStored,
+};
