@@ -5,6 +5,7 @@
     reason = "while the parts of the layer are put together"
 )]
 
+mod protocol;
 mod record;
 mod rule;
 mod semantics;

@@ -1,1 +1,19 @@
-//! When tags were purged, and whether an entry is older.
+//! Purges: their stamps, the journal that tells every process of them, and a process's mirror of
+//! both.
+//!
+//! A stamp says when a tag was purged last. The stamp of a purge is written first, then the purge
+//! is added to the journal, then the journal is published; so who reads the journal knows of every
+//! purge that has ended.
+
+mod backend_time;
+mod journal;
+mod mirror;
+mod stamp;
+mod tag_map;
+
+pub(in crate::cache) use self::{
+    backend_time::BackendTime,
+    journal::{JOURNAL_CAPACITY, Journal},
+    mirror::{Mirror, Ticket, Verdict},
+    stamp::{Purge, Severity, StampRecord, StampState, Tag},
+};

@@ -1,0 +1,12 @@
+//! Decisions on what is found in the store, without the store.
+
+mod lease;
+mod store;
+
+pub(in crate::cache) use self::{
+    lease::{Found, Lease, OnLeaseConflict, PATIENCE, Settled, Token, on_lease_conflict},
+    store::{
+        FILL_LIFE, Occupant, OnStoreConflict, Present, Storing, TOMBSTONE_LIFE, is_too_late,
+        on_store_conflict, record_life,
+    },
+};

@@ -1,0 +1,381 @@
+//! What a process knows of purges.
+
+use std::time::Duration;
+
+use hashlink::LinkedHashMap;
+
+use super::{
+    backend_time::BackendTime,
+    journal::Journal,
+    stamp::{Purge, StampState, Tag},
+    tag_map::TagMap,
+};
+use crate::{
+    backend::Version,
+    clock::{Monotonic, Timestamp},
+};
+
+/// A process's copy of the stamps: every one after some time, and of older ones those that
+/// were asked for.
+///
+/// All times of purges are raised by the skew between the backend's clocks before they are compared,
+/// and a tie counts as purged: an extra miss.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::cache) struct Mirror {
+    skew: Duration,
+    /// The tag of all responses.
+    everything: Tag,
+    time: BackendTime,
+    /// The last state of the journal that is known here.
+    last: Option<Known>,
+    /// What the journal said, or this process purged: all that is later than `since`.
+    told: TagMap,
+    /// What was read from stamps: all that there is of these tags, up to when it was read and from
+    /// there on.
+    fetched: TagMap,
+    since: Timestamp,
+    /// Rises with `since`, and whenever something fetched may be incomplete.
+    epoch: u64,
+    generation: u64,
+    /// The last poll that was answered was sent then.
+    polled: Option<Monotonic>,
+    /// Tags whose purge may or may not have happened, and until when that matters.
+    doubted: LinkedHashMap<Tag, Monotonic>,
+}
+
+/// A state of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Known {
+    version: Version,
+    created: Option<Version>,
+    sequence: u64,
+    newest: Option<Purge>,
+    /// Calls that are sent after this cannot show an earlier state.
+    learned: Monotonic,
+}
+
+/// What purges mean for a response.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::cache) enum Verdict {
+    /// Nothing.
+    Valid,
+    /// It is stale since then.
+    Soft {
+        /// When it was purged.
+        since: Timestamp,
+    },
+    /// It is gone.
+    Purged,
+    /// The stamps of these tags must be read first.
+    Unknown(Vec<Tag>),
+}
+
+/// What was known when stamps began to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::cache) struct Ticket(u64);
+
+/// What is known of one tag.
+enum Finding {
+    Complete(StampState),
+    Incomplete(StampState),
+}
+
+impl Mirror {
+    /// A mirror that knows nothing, of a backend whose clocks are so far apart at most. It keeps
+    /// the stamps of so many tags that it is told of, and of as many that were fetched.
+    pub(in crate::cache) fn new(skew: Duration, everything: Tag, capacity: usize) -> Self {
+        Self {
+            skew,
+            everything,
+            time: BackendTime::default(),
+            last: None,
+            told: TagMap::new(capacity),
+            fetched: TagMap::new(capacity),
+            since: Timestamp::default(),
+            epoch: 0,
+            generation: 0,
+            polled: None,
+            doubted: LinkedHashMap::new(),
+        }
+    }
+
+    /// What purges mean for a response that was born and last checked at these times.
+    pub(in crate::cache) fn verdict(
+        &self,
+        at: Monotonic,
+        born: Timestamp,
+        checked: Timestamp,
+        tags: &[Tag],
+    ) -> Verdict {
+        self.verdict_with(&[], at, born, checked, tags)
+    }
+
+    /// The same, where these stamps were read for it, after the response was. With the stamps of
+    /// all its tags and of everything this is the verdict that asks nobody else.
+    pub(in crate::cache) fn verdict_with(
+        &self,
+        read: &[(Tag, StampState)],
+        at: Monotonic,
+        born: Timestamp,
+        checked: Timestamp,
+        tags: &[Tag],
+    ) -> Verdict {
+        if self.time.is_ahead(at, checked.max(born), self.skew) {
+            return Verdict::Purged;
+        }
+        let mut soft = Timestamp::default();
+        let mut is_complete = true;
+        for tag in tags.iter().chain([&self.everything]) {
+            let state = match self.find(read, at, born, tag) {
+                Finding::Complete(state) => state,
+                Finding::Incomplete(state) => {
+                    is_complete = false;
+                    state
+                }
+            };
+            if self.covers(state.hard, born) {
+                return Verdict::Purged;
+            }
+            if self.covers(state.soft, checked) {
+                soft = soft.max(state.soft);
+            }
+        }
+        if !is_complete {
+            return Verdict::Unknown(self.missing(read, at, born, tags));
+        }
+        if soft > Timestamp::default() {
+            return Verdict::Soft { since: soft };
+        }
+        Verdict::Valid
+    }
+
+    /// To be taken before stamps are read, for [`learn`](Self::learn).
+    pub(in crate::cache) fn ticket(&self) -> Ticket {
+        Ticket(self.epoch)
+    }
+
+    /// A stamp was read. It is remembered, unless something happened meanwhile that may have passed
+    /// it by; whoever read it judges by [`verdict_with`](Self::verdict_with) in either case.
+    pub(in crate::cache) fn learn(&mut self, ticket: Ticket, tag: Tag, state: StampState) {
+        self.time.saw(state.latest());
+        if self.doubted.contains_key(&tag) {
+            // It may be in no journal.
+            self.tell(tag, state);
+        } else if ticket.0 == self.epoch {
+            self.fetched.merge(tag, state);
+        }
+    }
+
+    /// A poll was answered: the journal as it stands in the store, and the backend's time.
+    pub(in crate::cache) fn polled(
+        &mut self,
+        sent: Monotonic,
+        received: Monotonic,
+        now: Timestamp,
+        version: Version,
+        journal: Journal,
+    ) {
+        self.time.sample(sent, received, now);
+        self.wrote(sent, received, version, journal);
+    }
+
+    /// This process wrote the journal. That shows its state as a poll does, but not the time: the
+    /// version may be ahead of a clock that was set back.
+    pub(in crate::cache) fn wrote(
+        &mut self,
+        sent: Monotonic,
+        received: Monotonic,
+        version: Version,
+        journal: Journal,
+    ) {
+        let journal = journal.written_as(version);
+        match &self.last {
+            Some(last) if last.is(version, &journal) => {}
+            Some(last) if version <= last.version && sent < last.learned => {}
+            Some(last) if version <= last.version => self.regress(received, version, &journal),
+            _ => self.adopt(received, version, &journal),
+        }
+        self.polled = self.polled.max(Some(sent));
+    }
+
+    /// A message told of a state of the journal, now or long ago.
+    pub(in crate::cache) fn heard(&mut self, at: Monotonic, version: Version, journal: Journal) {
+        let is_news = self.last.as_ref().is_none_or(|last| version > last.version);
+        if is_news {
+            let journal = journal.written_as(version);
+            self.adopt(at, version, &journal);
+        }
+    }
+
+    /// This process purged a tag: its stamp is written.
+    pub(in crate::cache) fn enter(&mut self, purge: Purge) {
+        self.time.saw(purge.at);
+        self.tell(purge.tag, StampState::of(purge.severity, purge.at));
+    }
+
+    /// A purge of this tag failed, or nobody knows: its stamp is read at each use until then.
+    pub(in crate::cache) fn doubt(&mut self, tag: Tag, until: Monotonic) {
+        self.doubted.remove(&tag);
+        self.doubted.insert(tag, until);
+        if self.doubted.len() > DOUBTED {
+            // The one that leaves is read at least once more.
+            self.doubted.pop_front();
+            self.fetched.clear();
+            self.raise_since(self.time.floor());
+        }
+    }
+
+    /// Forgets doubts that are over.
+    pub(in crate::cache) fn tidy(&mut self, at: Monotonic) {
+        self.doubted.retain(|_, until| at < *until);
+    }
+
+    /// Copies of responses that were made under an earlier generation are void.
+    pub(in crate::cache) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Makes copies void, as after a purge of a URL by this process.
+    pub(in crate::cache) fn begin_generation(&mut self) {
+        self.generation = self.generation.saturating_add(1);
+    }
+
+    /// Whether a poll was sent at most so long ago and answered.
+    pub(in crate::cache) fn is_current(&self, at: Monotonic, max_age: Duration) -> bool {
+        self.polled
+            .is_some_and(|sent| at.saturating_duration_since(sent) <= max_age)
+    }
+
+    /// What is known of the backend's clock.
+    pub(in crate::cache) fn time(&self) -> &BackendTime {
+        &self.time
+    }
+
+    /// Some record or answer showed this time.
+    pub(in crate::cache) fn saw(&mut self, time: Timestamp) {
+        self.time.saw(time);
+    }
+
+    fn find(
+        &self,
+        read: &[(Tag, StampState)],
+        at: Monotonic,
+        born: Timestamp,
+        tag: &Tag,
+    ) -> Finding {
+        let mut state = self.told.find(tag).unwrap_or_default();
+        if let Some((_, found)) = read.iter().find(|(read, _)| read == tag) {
+            state.merge(*found);
+            return Finding::Complete(state);
+        }
+        if !self.doubted.is_empty() && self.doubted.get(tag).is_some_and(|until| at < *until) {
+            return Finding::Incomplete(state);
+        }
+        if self.knows_all_after(born) {
+            return Finding::Complete(state);
+        }
+        match self.fetched.find(tag) {
+            Some(fetched) => {
+                state.merge(fetched);
+                Finding::Complete(state)
+            }
+            None => Finding::Incomplete(state),
+        }
+    }
+
+    fn missing(
+        &self,
+        read: &[(Tag, StampState)],
+        at: Monotonic,
+        born: Timestamp,
+        tags: &[Tag],
+    ) -> Vec<Tag> {
+        let tags = tags.iter().chain([&self.everything]).copied();
+        tags.filter(|tag| matches!(self.find(read, at, born, tag), Finding::Incomplete(_)))
+            .collect()
+    }
+
+    /// Whether a purge at this time, if there was one, is no earlier than that.
+    fn covers(&self, purged: Timestamp, time: Timestamp) -> bool {
+        purged > Timestamp::default() && purged + self.skew >= time
+    }
+
+    fn knows_all_after(&self, born: Timestamp) -> bool {
+        self.last.is_some() && born > self.since + self.skew
+    }
+
+    fn adopt(&mut self, at: Monotonic, version: Version, journal: &Journal) {
+        let follows = self
+            .last
+            .as_ref()
+            .is_some_and(|last| last.leads_to(journal));
+        if !follows {
+            self.begin_anew(journal.complete_since);
+        }
+        self.take(at, version, journal);
+    }
+
+    /// The store shows an earlier state than before: it lost writes, or its clock was set back.
+    /// What was purged in the part that is lost is known only to those who saw it.
+    fn regress(&mut self, at: Monotonic, version: Version, journal: &Journal) {
+        self.begin_anew(journal.complete_since.max(self.time.floor()));
+        self.take(at, version, journal);
+    }
+
+    fn begin_anew(&mut self, since: Timestamp) {
+        self.fetched.clear();
+        self.raise_since(since);
+        self.begin_generation();
+    }
+
+    fn take(&mut self, at: Monotonic, version: Version, journal: &Journal) {
+        self.time.saw(version.written_at());
+        for purge in &journal.purges {
+            self.enter(*purge);
+        }
+        self.last = Some(Known {
+            version,
+            created: journal.created,
+            sequence: journal.sequence,
+            newest: journal.purges.last().copied(),
+            learned: at,
+        });
+    }
+
+    fn tell(&mut self, tag: Tag, state: StampState) {
+        // Lest it be forgotten there when it leaves here.
+        self.fetched.merge_known(&tag, state);
+        if let Some((_, evicted)) = self.told.merge(tag, state) {
+            self.raise_since(evicted.latest());
+        }
+    }
+
+    fn raise_since(&mut self, since: Timestamp) {
+        self.since = self.since.max(since);
+        self.epoch = self.epoch.saturating_add(1);
+    }
+}
+
+impl Known {
+    fn is(&self, version: Version, journal: &Journal) -> bool {
+        self.version == version
+            && self.created == journal.created
+            && self.sequence == journal.sequence
+            && self.newest == journal.purges.last().copied()
+    }
+
+    /// Whether a later journal tells of all purges that were added to this one. The newest one that
+    /// was known must be the same there: after a failover another may have got its number.
+    fn leads_to(&self, journal: &Journal) -> bool {
+        if self.created != journal.created || journal.sequence < self.sequence {
+            return false;
+        }
+        if self.sequence == 0 {
+            return journal.reaches_back_to() == 0;
+        }
+        self.newest.is_some() && journal.purge(self.sequence) == self.newest.as_ref()
+    }
+}
+
+/// How many tags may be in doubt.
+const DOUBTED: usize = 1_024;
