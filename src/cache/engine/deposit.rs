@@ -1,0 +1,309 @@
+//! Storing what was fetched.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
+use tokio::runtime::Handle;
+
+use super::{
+    Core,
+    budget::Budget,
+    capture::Elsewhere,
+    flights::{Landing, Lead},
+    lease::Holding,
+    lookup::{Asking, Held, Page, Place},
+    marks::Mark,
+    purges::Standing,
+    settings::Settings,
+};
+use crate::{
+    backend::{self, Precondition, Put, Version},
+    cache::{
+        protocol::{
+            Occupant, OnStoreConflict, Present, Storing, is_too_late, on_store_conflict,
+            record_life,
+        },
+        record::{Entry, Head, Lease, Record},
+        semantics::NotStored,
+    },
+    clock::{Monotonic, Timestamp, monotonic_now},
+    key::Key,
+};
+
+/// A response that is to be stored when its body is there, and who waits for that.
+pub(in crate::cache) struct Deposit {
+    pub(in crate::cache) core: Arc<Core>,
+    pub(in crate::cache) settings: Settings,
+    pub(in crate::cache) runtime: Handle,
+    pub(in crate::cache) asking: Arc<dyn Asking + Send + Sync>,
+    pub(in crate::cache) place: Place,
+    pub(in crate::cache) page: Page,
+    /// Whether it is what stood there, refreshed by a 304.
+    pub(in crate::cache) merged: bool,
+    /// What stood in its place before.
+    pub(in crate::cache) replaced: Option<Version>,
+    /// The response; its age is that when it was received.
+    pub(in crate::cache) entry: Entry,
+    pub(in crate::cache) received: Monotonic,
+    /// By which headers of requests one of several responses is chosen.
+    pub(in crate::cache) vary: Vec<HeaderName>,
+    /// And by which parts of the rule's key.
+    pub(in crate::cache) parts: Vec<Box<str>>,
+    pub(in crate::cache) lead: Option<Lead>,
+    pub(in crate::cache) holding: Option<Holding>,
+}
+
+/// A response that was stored just now.
+#[derive(Debug)]
+pub(in crate::cache) struct Deposited {
+    pub(in crate::cache) place: Place,
+    pub(in crate::cache) held: Held,
+}
+
+/// Why nothing was stored.
+#[derive(Debug)]
+enum Refused {
+    /// What it was made of was purged since, or something newer is there.
+    Overtaken,
+    Unwritable,
+    Backend(backend::BackendError),
+}
+
+impl Deposit {
+    pub(in crate::cache) fn budget(&self) -> &Arc<Budget> {
+        &self.core.budget
+    }
+
+    pub(in crate::cache) fn elsewhere(&self) -> Elsewhere {
+        Elsewhere::new(&self.core.tasks, &self.runtime)
+    }
+
+    /// Stores the response with this body.
+    pub(in crate::cache) async fn store(mut self, body: &[Bytes], trailers: Option<HeaderMap>) {
+        let resident = monotonic_now().saturating_duration_since(self.received);
+        self.entry.age = self.entry.age.saturating_add(resident);
+        self.entry.trailers = trailers;
+        let written = self.write(body).await;
+        let (lead, holding) = (self.lead.take(), self.holding.take());
+        match written {
+            Ok(deposited) => {
+                if let Some(holding) = holding {
+                    holding.spend();
+                }
+                if let Some(lead) = lead {
+                    lead.land(Landing::Stored(Arc::new(deposited)));
+                }
+            }
+            // Dropped, the lease is free, and whoever waits fetches.
+            Err(_) => drop((lead, holding)),
+        }
+    }
+
+    /// The response is not stored, and others like it need not wait for one another.
+    pub(in crate::cache) fn abandon(mut self, reason: NotStored) {
+        let lease = self.place.lease();
+        self.core.marks.set(&lease, Mark::Pass);
+        if let Some(lead) = self.lead.take() {
+            lead.land(Landing::NotShared);
+        }
+        if let Some(holding) = self.holding.take() {
+            let record = Lease::Pass(reason.code()).encode();
+            let pass = holding.pass(record, reason.passes_for());
+            self.elsewhere().spawn(pass);
+        }
+    }
+
+    async fn write(&mut self, body: &[Bytes]) -> Result<Deposited, Refused> {
+        for _ in 0..MAX_ROUNDS {
+            if is_too_late(self.entry.checked, self.core.purges.now()) {
+                return Err(Refused::Overtaken);
+            }
+            let url = self.asking.url();
+            let standing = self.core.purges.standing(&self.entry, url).await;
+            let standing = standing.map_err(Refused::Backend)?;
+            if standing == Standing::Purged {
+                return Err(Refused::Overtaken);
+            }
+            let head = self.head();
+            let written = match head {
+                None => self.write_entry(body, standing).await?,
+                Some(head) => match &self.place {
+                    Place::Variant { head: known, .. } if **known == head => {
+                        self.write_entry(body, standing).await?
+                    }
+                    _ => self.write_head(head, body, standing).await?,
+                },
+            };
+            if let Some(deposited) = written {
+                return Ok(deposited);
+            }
+        }
+        Err(Refused::Overtaken)
+    }
+
+    /// The head that the response needs; the one that is known, if it chooses by all that this does.
+    fn head(&self) -> Option<Head> {
+        let known = match &self.place {
+            Place::Url(_) if self.vary.is_empty() && self.parts.is_empty() => return None,
+            Place::Url(_) => None,
+            Place::Variant { head, .. } => Some(head),
+        };
+        let mut headers = self.vary.clone();
+        let mut parts = self.parts.clone();
+        if let Some(known) = known {
+            headers.extend(known.headers.iter().cloned());
+            parts.extend(known.parts.iter().cloned());
+        }
+        headers.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        headers.dedup();
+        parts.sort();
+        parts.dedup();
+        if let Some(known) = known
+            && known.headers == headers
+            && known.parts == parts
+        {
+            return Some((**known).clone());
+        }
+        Some(Head {
+            check: self.asking.url().check(),
+            // One that has more names tells of the same time: what it replaces is in its digests.
+            generation: known.map_or(self.entry.checked, |known| known.generation),
+            headers,
+            parts,
+        })
+    }
+
+    /// Writes the response where it belongs; `None` if it belongs elsewhere by now.
+    async fn write_entry(
+        &mut self,
+        body: &[Bytes],
+        standing: Standing,
+    ) -> Result<Option<Deposited>, Refused> {
+        self.entry.check = self.place.check();
+        let record = self.entry.encode(body).ok_or(Refused::Unwritable)?;
+        let (storing, precondition) = match (self.merged, self.replaced) {
+            (true, Some(version)) => (Storing::Merge, Precondition::Matches(version)),
+            (true, None) => return Err(Refused::Overtaken),
+            (false, Some(version)) => (Storing::Body, Precondition::Matches(version)),
+            (false, None) => (Storing::Body, Precondition::Absent),
+        };
+        let page = self.place.page();
+        let put = self.core.store.put(&page, record.clone(), self.life(), precondition);
+        let (current, now) = match put.await.map_err(Refused::Backend)? {
+            Put::Stored(version) => return Ok(Some(self.deposited(record, version, standing))),
+            Put::Conflict { current, now } => (current, now),
+        };
+        self.on_conflict(storing, current, now)?;
+        Ok(None)
+    }
+
+    /// Writes the response as one of several, then the head that tells of them; `None` if another
+    /// head is there by now.
+    async fn write_head(
+        &mut self,
+        head: Head,
+        body: &[Bytes],
+        standing: Standing,
+    ) -> Result<Option<Deposited>, Refused> {
+        let variant = self.asking.variant(&head);
+        self.entry.check = variant.check();
+        let record = self.entry.encode(body).ok_or(Refused::Unwritable)?;
+        let life = self.life();
+        let store = &self.core.store;
+        // Nobody finds it before the head is there.
+        let put = store.put(&variant.page(), record.clone(), life, Precondition::Any);
+        let Put::Stored(version) = put.await.map_err(Refused::Backend)? else {
+            return Err(Refused::Overtaken);
+        };
+        let page = self.asking.url().page();
+        let precondition = match self.page {
+            Page::Something(version) | Page::Tombstone(version) => Precondition::Matches(version),
+            Page::Unread | Page::Nothing => Precondition::Absent,
+        };
+        let life = record_life(self.settings.max_life);
+        let put = store.put(&page, head.encode(), life, precondition);
+        let (current, now) = match put.await.map_err(Refused::Backend)? {
+            Put::Stored(head_version) => {
+                self.page = Page::Something(head_version);
+                let head = Arc::new(head);
+                self.place = Place::Variant { head, variant };
+                return Ok(Some(self.deposited(record, version, standing)));
+            }
+            Put::Conflict { current, now } => (current, now),
+        };
+        self.on_conflict(Storing::Head, current, now)?;
+        Ok(None)
+    }
+
+    /// Takes notice of what is in the way, or gives up where it is newer.
+    fn on_conflict(
+        &mut self,
+        storing: Storing,
+        current: Option<backend::Entry>,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
+        let present = Present {
+            now,
+            skew: self.core.store.clock_skew(),
+        };
+        let record = current.as_ref().map(|entry| Record::decode(entry.value.clone()));
+        let found = current.as_ref().zip(record.as_ref()).map(|(entry, record)| {
+            let occupant = match record {
+                Ok(Record::Entry { entry, .. }) => Occupant::Entry {
+                    checked: entry.checked,
+                },
+                Ok(Record::Head(head)) => Occupant::Head {
+                    generation: head.generation,
+                },
+                Ok(Record::Tombstone) => Occupant::Tombstone,
+                _ => Occupant::Unreadable,
+            };
+            (occupant, entry.version)
+        });
+        let next = on_store_conflict(storing, self.entry.checked, found, present);
+        let is_page = storing == Storing::Head || matches!(self.place, Place::Url(_));
+        let version = found.map(|(_, version)| version);
+        if is_page {
+            self.page = version.map_or(Page::Nothing, Page::Something);
+        }
+        match next {
+            OnStoreConflict::Drop => return Err(Refused::Overtaken),
+            OnStoreConflict::Again(_) if storing == Storing::Head => {}
+            OnStoreConflict::Again(_) => self.replaced = version,
+            OnStoreConflict::AsVariant | OnStoreConflict::Unite(_) => {
+                let Some(Ok(Record::Head(head))) = record else {
+                    return Err(Refused::Overtaken);
+                };
+                let variant = self.asking.variant(&head);
+                let head = Arc::new(head);
+                self.place = Place::Variant { head, variant };
+                self.replaced = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn deposited(&self, record: Bytes, version: Version, standing: Standing) -> Deposited {
+        let held = Held::read(record, version).unwrap_or_else(|| Held {
+            entry: self.entry.clone(),
+            body: Bytes::new(),
+            version,
+            standing,
+        });
+        Deposited {
+            place: self.place.clone(),
+            held,
+        }
+    }
+
+    /// How long the record is kept.
+    fn life(&self) -> Duration {
+        let entry = &self.entry;
+        let stale = entry.while_revalidate.max(entry.if_error).max(entry.kept);
+        let life = entry.lifetime.saturating_sub(entry.age).saturating_add(stale);
+        record_life(life.min(self.settings.max_life))
+    }
+}
+
+const MAX_ROUNDS: u32 = 3;

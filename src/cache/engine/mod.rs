@@ -1,0 +1,71 @@
+//! What is done with the backend: looking, fetching by one for all, storing, purging.
+
+mod budget;
+mod capture;
+mod claim;
+mod deposit;
+mod flights;
+mod hints;
+mod lease;
+mod lookup;
+mod marks;
+mod purges;
+mod settings;
+mod store;
+mod tasks;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+pub use self::settings::{Coalescing, Consistency};
+pub(super) use self::{
+    budget::Budget,
+    capture::{Capture, Elsewhere, Limits},
+    claim::Claim,
+    deposit::{Deposit, Deposited},
+    flights::{Audience, Flights, Follower, Landing, Lead, Role},
+    hints::Hints,
+    lease::Holding,
+    lookup::{Asking, Found, Held, Page, Place},
+    marks::{Mark, Marks},
+    purges::{Purges, Standing},
+    settings::Settings,
+    store::Store,
+    tasks::Tasks,
+};
+use crate::{key::Digester, cache::record::Head};
+
+/// What the services of a layer, its handles and its tasks work with.
+pub(super) struct Core {
+    pub(super) store: Store,
+    pub(super) digester: Digester,
+    pub(super) purges: Purges,
+    pub(super) flights: Arc<Flights>,
+    pub(super) hints: Hints<Head>,
+    pub(super) marks: Marks,
+    pub(super) budget: Arc<Budget>,
+    pub(super) tasks: Arc<Tasks>,
+}
+
+impl Core {
+    pub(super) fn new(store: Store, digester: Digester) -> Self {
+        Self {
+            purges: Purges::new(&store, &digester),
+            store,
+            digester,
+            flights: Arc::default(),
+            hints: Hints::new(),
+            marks: Marks::new(),
+            budget: Budget::new(BODIES),
+            tasks: Tasks::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").finish_non_exhaustive()
+    }
+}
+
+/// How many bytes of bodies are kept while they go by, in a process.
+const BODIES: usize = 64 * 1024 * 1024;

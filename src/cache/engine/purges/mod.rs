@@ -1,0 +1,247 @@
+//! What was purged, as this process knows it, and purging.
+
+mod listen;
+mod purge;
+mod urls;
+
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
+};
+
+use self::urls::Urls;
+use super::{
+    settings::{Consistency, Settings},
+    store::Store,
+};
+use crate::{
+    backend::{self, BackendError, BackendErrorKind, Precondition, Put, Result, Version},
+    cache::{
+        record::{Entry, Record},
+        stamps::{Journal, Mirror, Purge, StampState, Tag, Verdict},
+        url::{TagName, UrlKey, journal_key, tag_digest, tag_key},
+    },
+    clock::{Monotonic, Timestamp, monotonic_now},
+    key::{Digester, Key},
+};
+
+/// What purges mean for a stored response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cache) enum Standing {
+    Valid,
+    /// It is stale since then.
+    Soft(Timestamp),
+    /// It is as if it were not there.
+    Purged,
+}
+
+/// What was purged.
+pub(in crate::cache) struct Purges {
+    store: Store,
+    journal: Key,
+    everything: Tag,
+    mirror: RwLock<Mirror>,
+    /// The journal as it was last seen in the store.
+    last: Mutex<Option<(Version, Journal)>>,
+    /// Held by the one that asks for all.
+    polling: tokio::sync::Mutex<()>,
+    /// Purges whose stamps are written, and which no journal tells of yet.
+    unwritten: Mutex<Vec<Purge>>,
+    /// Held by the one that writes the journal for all.
+    writing: tokio::sync::Mutex<()>,
+    urls: Urls,
+    /// What this process purged in the last minute.
+    recent: Mutex<Vec<(Monotonic, Purge)>>,
+}
+
+impl Purges {
+    pub(in crate::cache) fn new(store: &Store, digester: &Digester) -> Self {
+        let everything = Tag(tag_digest(&TagName::All, digester));
+        Self {
+            store: store.clone(),
+            journal: journal_key(digester),
+            everything,
+            mirror: RwLock::new(Mirror::new(store.clock_skew(), everything, MAX_TAGS)),
+            last: Mutex::default(),
+            polling: tokio::sync::Mutex::default(),
+            unwritten: Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
+            urls: Urls::new(store.clock_skew()),
+            recent: Mutex::default(),
+        }
+    }
+
+    /// The backend's time, as far as it is known; no earlier than it is.
+    pub(in crate::cache) fn now(&self) -> Timestamp {
+        let at = monotonic_now();
+        let mirror = self.mirror();
+        let time = mirror.time();
+        time.at_most(at).unwrap_or_else(|| time.floor())
+    }
+
+    /// Makes sure that this process knows of every purge that ended so long before this instant as
+    /// the settings allow.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it leaves the question to the next one.
+    pub(in crate::cache) async fn keep_current(
+        &self,
+        asked: Monotonic,
+        settings: &Settings,
+    ) -> Result<()> {
+        let max_age = match settings.consistency {
+            Consistency::Bounded(max_age) if self.store.is_remote() => max_age,
+            // What is asked in this process is asked at once.
+            Consistency::Bounded(_) | Consistency::Strict => Duration::ZERO,
+        };
+        let is_current = |within| self.mirror().is_current(asked, within);
+        if is_current(max_age.min(POLL_INTERVAL)) {
+            return Ok(());
+        }
+        if is_current(max_age) {
+            // It is due, and nobody need wait for it.
+            if let Ok(_turn) = self.polling.try_lock() {
+                // What it does not learn, the next one asks again.
+                let _ = self.poll(settings.max_life).await;
+            }
+            return Ok(());
+        }
+        let _turn = self.polling.lock().await;
+        if is_current(max_age) {
+            return Ok(());
+        }
+        self.poll(settings.max_life).await
+    }
+
+    /// Asks for the journal, and the backend's time.
+    async fn poll(&self, max_life: Duration) -> Result<()> {
+        let mut precondition = Precondition::Absent;
+        for _ in 0..MAX_ROUNDS {
+            let sent = monotonic_now();
+            let empty = Journal::empty(max_life);
+            let ttl = stamp_life(max_life);
+            let put = self.store.put(&self.journal, empty.encode(), ttl, precondition);
+            let put = put.await?;
+            let received = monotonic_now();
+            let (now, version, journal) = match put {
+                Put::Stored(version) => (version.written_at(), version, empty),
+                Put::Conflict { current: None, .. } => {
+                    precondition = Precondition::Absent;
+                    continue;
+                }
+                Put::Conflict {
+                    current: Some(entry),
+                    now,
+                } => match Record::decode(entry.value) {
+                    Ok(Record::Journal(journal)) => (now, entry.version, journal),
+                    // Of what it says nothing is known, as if it had been lost.
+                    _ => {
+                        precondition = Precondition::Matches(entry.version);
+                        continue;
+                    }
+                },
+            };
+            self.remember(version, &journal);
+            self.mirror_mut().polled(sent, received, now, version, journal);
+            return Ok(());
+        }
+        Err(BackendError::new(
+            BackendErrorKind::Corrupt,
+            "read what was purged: the journal changes all the time",
+        ))
+    }
+
+    /// What purges mean for a stored response, now.
+    pub(in crate::cache) async fn standing(&self, entry: &Entry, url: &UrlKey) -> Result<Standing> {
+        if self.urls.is_purged(url, entry.born) {
+            return Ok(Standing::Purged);
+        }
+        let tags = entry.tags.as_slice();
+        let (ticket, missing) = {
+            let mirror = self.mirror();
+            match mirror.verdict(monotonic_now(), entry.born, entry.checked, tags) {
+                Verdict::Unknown(missing) => (mirror.ticket(), missing),
+                known => return Ok(known.into()),
+            }
+        };
+        let mut read = Vec::with_capacity(missing.len());
+        for tag in missing {
+            read.push((tag, self.read_stamp(tag).await?));
+        }
+        let mut mirror = self.mirror_mut();
+        for (tag, state) in &read {
+            mirror.learn(ticket, *tag, *state);
+        }
+        let at = monotonic_now();
+        Ok(mirror
+            .verdict_with(&read, at, entry.born, entry.checked, tags)
+            .into())
+    }
+
+    /// A stamp that cannot be read counts as one of this moment.
+    async fn read_stamp(&self, tag: Tag) -> Result<StampState> {
+        let Some(stored) = self.store.get(&tag_key(tag)).await? else {
+            return Ok(StampState::default());
+        };
+        Ok(match Record::decode(stored.value) {
+            Ok(Record::Stamp(stamp)) => stamp.state(stored.version),
+            _ => StampState {
+                hard: stored.version.written_at(),
+                soft: Timestamp::default(),
+            },
+        })
+    }
+
+    /// Copies in the process that were made under an earlier generation are void.
+    pub(in crate::cache) fn generation(&self) -> u64 {
+        self.mirror().generation()
+    }
+
+    fn remember(&self, version: Version, journal: &Journal) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_older = last.as_ref().is_some_and(|(known, _)| *known > version);
+        if !is_older {
+            *last = Some((version, journal.clone()));
+        }
+    }
+
+    fn mirror(&self) -> RwLockReadGuard<'_, Mirror> {
+        self.mirror.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mirror_mut(&self) -> RwLockWriteGuard<'_, Mirror> {
+        self.mirror.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<Verdict> for Standing {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Valid => Self::Valid,
+            Verdict::Soft { since } => Self::Soft(since),
+            // Whoever cannot know does not use it.
+            Verdict::Purged | Verdict::Unknown(_) => Self::Purged,
+        }
+    }
+}
+
+impl fmt::Debug for Purges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Purges").finish_non_exhaustive()
+    }
+}
+
+/// How long a stamp is kept: longer than whatever it may be asked of.
+fn stamp_life(max_life: Duration) -> Duration {
+    max_life.saturating_add(Duration::from_secs(2 * 3_600))
+}
+
+/// How often the journal is read while it is of use.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+
+const MAX_ROUNDS: u32 = 4;
+
+/// Of how many tags a process remembers when they were purged.
+const MAX_TAGS: usize = 65_536;

@@ -1,0 +1,101 @@
+//! The layer: configuration, and a service for each route it is put around.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tower_layer::Layer;
+
+use super::{
+    Cache, CacheRule,
+    engine::{Coalescing, Consistency, Core},
+    shared::Shared,
+};
+use crate::{
+    backend::{Broadcast, KeyValue},
+    error::ConfigError,
+    key::Digester,
+    policy::Policy,
+};
+
+/// Answers requests from what earlier ones were answered, on whatever instance.
+///
+/// One layer serves a whole application: its policy says which responses it stores, and how. All
+/// services made by a layer and its clones share one state.
+///
+/// Its services are called, and their responses awaited, inside a tokio runtime.
+#[derive(Clone)]
+pub struct CacheLayer {
+    shared: Arc<Shared>,
+}
+
+impl CacheLayer {
+    /// The layer that stores responses in this backend, by the rules of this policy.
+    ///
+    /// Five failed calls to the backend in a row open a breaker: for a second the backend is taken
+    /// for dead without a call, then one request tries again.
+    ///
+    /// # Errors
+    ///
+    /// What the policy or its rules report.
+    pub fn new(
+        backend: impl KeyValue + Broadcast + Clone,
+        policy: impl Policy<CacheRule>,
+    ) -> Result<Self, ConfigError> {
+        policy.check()?;
+        let mut checked = Ok(());
+        policy.each_rule(&mut |rule| {
+            if checked.is_ok() {
+                checked = rule.check();
+            }
+        });
+        checked?;
+        Ok(Self {
+            shared: Arc::new(Shared::new(backend, policy)),
+        })
+    }
+
+    /// Who fetches where many want the same; by default one request among all instances.
+    #[must_use]
+    pub fn with_coalescing(mut self, coalescing: Coalescing) -> Self {
+        Arc::make_mut(&mut self.shared).settings.coalescing = coalescing;
+        self
+    }
+
+    /// How soon this instance heeds what others purge; by default within two seconds.
+    #[must_use]
+    pub fn with_consistency(mut self, consistency: Consistency) -> Self {
+        Arc::make_mut(&mut self.shared).settings.consistency = consistency;
+        self
+    }
+
+    /// The longest that anything is stored; by default 24 hours.
+    #[must_use]
+    pub fn with_max_life(mut self, max_life: Duration) -> Self {
+        Arc::make_mut(&mut self.shared).settings.max_life = max_life;
+        self
+    }
+
+    /// Derives the names of what is stored from this secret, which all instances must share.
+    ///
+    /// Without it, someone who reads the store can test whether a certain URL is in it.
+    #[must_use]
+    pub fn with_key_secret(mut self, secret: impl AsRef<[u8]>) -> Self {
+        let digester = Digester::with_secret(secret.as_ref());
+        let shared = Arc::make_mut(&mut self.shared);
+        shared.core = Arc::new(Core::new(shared.core.store.clone(), digester));
+        self
+    }
+}
+
+impl<S> Layer<S> for CacheLayer {
+    type Service = Cache<S>;
+
+    fn layer(&self, inner: S) -> Cache<S> {
+        Cache::new(inner, Arc::clone(&self.shared))
+    }
+}
+
+impl fmt::Debug for CacheLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheLayer").finish_non_exhaustive()
+    }
+}

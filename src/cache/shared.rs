@@ -1,0 +1,43 @@
+//! What the services of a layer share.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{
+    CacheRule,
+    engine::{Core, Settings, Store},
+};
+use crate::{
+    backend::{Broadcast, KeyValue},
+    key::Digester,
+    policy::Policy,
+};
+
+/// What all services of a layer share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) core: Arc<Core>,
+    pub(super) policy: Arc<dyn Policy<CacheRule>>,
+    pub(super) settings: Settings,
+}
+
+impl Shared {
+    pub(super) fn new(
+        backend: impl KeyValue + Broadcast + Clone,
+        policy: impl Policy<CacheRule>,
+    ) -> Self {
+        Self {
+            core: Arc::new(Core::new(Store::new(backend, PATIENCE), Digester::default())),
+            policy: Arc::new(policy),
+            settings: Settings::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// A request waits no longer for the backend: it is better off without a cache.
+const PATIENCE: Duration = Duration::from_millis(100);
