@@ -125,10 +125,7 @@ impl<B: Body<Data = Bytes> + Send + 'static> Copied<B> {
 }
 
 impl<B: Body<Data = Bytes>> Copied<B> {
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };

@@ -5,14 +5,36 @@
     reason = "while the parts of the layer are put together"
 )]
 
+mod answer;
+mod ask;
+mod body;
+mod case;
+mod engine;
+mod fetch;
+mod future;
+mod invalidation;
+mod layer;
+mod outcome;
 mod protocol;
 mod record;
 mod rule;
 mod semantics;
+mod service;
+mod shared;
 mod stamps;
+mod tags;
 mod url;
+mod visit;
 
 pub use self::{
+    body::ResponseBody,
+    engine::{Coalescing, Consistency},
+    future::ResponseFuture,
+    layer::CacheLayer,
+    outcome::{CacheOutcome, OutcomeKind},
     rule::{Authorization, CacheRule, Profile, Query, RequestCookies, SetCookie},
     semantics::NotStored,
+    service::Cache,
+    tags::CacheTags,
 };
+pub use crate::body::RequestBody;

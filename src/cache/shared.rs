@@ -2,9 +2,12 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use http::{Request, Uri};
+
 use super::{
     CacheRule,
     engine::{Core, Settings, Store},
+    url::{Target, UrlKey},
 };
 use crate::{
     backend::{Broadcast, KeyValue},
@@ -26,10 +29,24 @@ impl Shared {
         policy: impl Policy<CacheRule>,
     ) -> Self {
         Self {
-            core: Arc::new(Core::new(Store::new(backend, PATIENCE), Digester::default())),
+            core: Arc::new(Core::new(
+                Store::new(backend, PATIENCE),
+                Digester::default(),
+            )),
             policy: Arc::new(policy),
             settings: Settings::default(),
         }
+    }
+}
+
+impl Shared {
+    /// What stands for a URL, by the rule that a GET for it has; `None` if none of it is stored.
+    pub(super) fn url_key(&self, url: &Uri) -> Option<UrlKey> {
+        let (mut request, ()) = Request::new(()).into_parts();
+        request.uri = url.clone();
+        let rule = self.policy.rule(&request)?;
+        let target = Target::from_absolute(url, rule.shape()).ok()?;
+        Some(UrlKey::of(&target, &self.core.digester))
     }
 }
 

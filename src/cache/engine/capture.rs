@@ -81,7 +81,11 @@ impl Capture {
     /// The body has ended: the response is stored, in the background.
     pub(in crate::cache) fn finish(self) {
         let length = u64::try_from(self.length).unwrap_or(u64::MAX);
-        if self.limits.declared.is_some_and(|declared| declared != length) {
+        if self
+            .limits
+            .declared
+            .is_some_and(|declared| declared != length)
+        {
             return self.give_up(NotStored::BodyFailed);
         }
         let Self {

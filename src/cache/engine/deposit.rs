@@ -31,11 +31,21 @@ use crate::{
     key::Key,
 };
 
+/// What is held for the sake of a fetch: here, so that others of the process wait, and there, so that
+/// other instances do.
+pub(in crate::cache) struct Stake {
+    pub(in crate::cache) core: Arc<Core>,
+    pub(in crate::cache) runtime: Handle,
+    /// By which name the others wait.
+    pub(in crate::cache) lease: Key,
+    pub(in crate::cache) lead: Option<Lead>,
+    pub(in crate::cache) holding: Option<Holding>,
+}
+
 /// A response that is to be stored when its body is there, and who waits for that.
 pub(in crate::cache) struct Deposit {
-    pub(in crate::cache) core: Arc<Core>,
+    pub(in crate::cache) stake: Stake,
     pub(in crate::cache) settings: Settings,
-    pub(in crate::cache) runtime: Handle,
     pub(in crate::cache) asking: Arc<dyn Asking + Send + Sync>,
     pub(in crate::cache) place: Place,
     pub(in crate::cache) page: Page,
@@ -50,8 +60,6 @@ pub(in crate::cache) struct Deposit {
     pub(in crate::cache) vary: Vec<HeaderName>,
     /// And by which parts of the rule's key.
     pub(in crate::cache) parts: Vec<Box<str>>,
-    pub(in crate::cache) lead: Option<Lead>,
-    pub(in crate::cache) holding: Option<Holding>,
 }
 
 /// A response that was stored just now.
@@ -70,13 +78,37 @@ enum Refused {
     Backend(backend::BackendError),
 }
 
-impl Deposit {
-    pub(in crate::cache) fn budget(&self) -> &Arc<Budget> {
-        &self.core.budget
+impl Stake {
+    /// The response is not for the others, who need not wait for it.
+    pub(in crate::cache) fn release(&mut self) {
+        if let Some(lead) = self.lead.take() {
+            lead.land(Landing::NotShared);
+        }
+    }
+
+    /// Nothing is stored, and others like it need not wait for one another for a while.
+    pub(in crate::cache) fn abandon(mut self, reason: NotStored) {
+        self.core.marks.set(&self.lease, Mark::Pass);
+        self.release();
+        if let Some(holding) = self.holding.take() {
+            let (code, lasts) = passing(reason);
+            let pass = holding.pass(Lease::Pass(code).encode(), lasts);
+            self.elsewhere().spawn(pass);
+        }
     }
 
     pub(in crate::cache) fn elsewhere(&self) -> Elsewhere {
         Elsewhere::new(&self.core.tasks, &self.runtime)
+    }
+}
+
+impl Deposit {
+    pub(in crate::cache) fn budget(&self) -> &Arc<Budget> {
+        &self.stake.core.budget
+    }
+
+    pub(in crate::cache) fn elsewhere(&self) -> Elsewhere {
+        self.stake.elsewhere()
     }
 
     /// Stores the response with this body.
@@ -85,42 +117,28 @@ impl Deposit {
         self.entry.age = self.entry.age.saturating_add(resident);
         self.entry.trailers = trailers;
         let written = self.write(body).await;
-        let (lead, holding) = (self.lead.take(), self.holding.take());
-        match written {
-            Ok(deposited) => {
-                if let Some(holding) = holding {
-                    holding.spend();
-                }
-                if let Some(lead) = lead {
-                    lead.land(Landing::Stored(Arc::new(deposited)));
-                }
-            }
-            // Dropped, the lease is free, and whoever waits fetches.
-            Err(_) => drop((lead, holding)),
+        // Not stored, the lease is dropped, so that it is free, and whoever waits fetches.
+        let Ok(deposited) = written else { return };
+        if let Some(holding) = self.stake.holding.take() {
+            holding.spend();
+        }
+        if let Some(lead) = self.stake.lead.take() {
+            lead.land(Landing::Stored(Arc::new(deposited)));
         }
     }
 
-    /// The response is not stored, and others like it need not wait for one another.
-    pub(in crate::cache) fn abandon(mut self, reason: NotStored) {
-        let lease = self.place.lease();
-        self.core.marks.set(&lease, Mark::Pass);
-        if let Some(lead) = self.lead.take() {
-            lead.land(Landing::NotShared);
-        }
-        if let Some(holding) = self.holding.take() {
-            let record = Lease::Pass(reason.code()).encode();
-            let pass = holding.pass(record, reason.passes_for());
-            self.elsewhere().spawn(pass);
-        }
+    /// The response is not stored.
+    pub(in crate::cache) fn abandon(self, reason: NotStored) {
+        self.stake.abandon(reason);
     }
 
     async fn write(&mut self, body: &[Bytes]) -> Result<Deposited, Refused> {
         for _ in 0..MAX_ROUNDS {
-            if is_too_late(self.entry.checked, self.core.purges.now()) {
+            if is_too_late(self.entry.checked, self.stake.core.purges.now()) {
                 return Err(Refused::Overtaken);
             }
             let url = self.asking.url();
-            let standing = self.core.purges.standing(&self.entry, url).await;
+            let standing = self.stake.core.purges.standing(&self.entry, url).await;
             let standing = standing.map_err(Refused::Backend)?;
             if standing == Standing::Purged {
                 return Err(Refused::Overtaken);
@@ -189,7 +207,11 @@ impl Deposit {
             (false, None) => (Storing::Body, Precondition::Absent),
         };
         let page = self.place.page();
-        let put = self.core.store.put(&page, record.clone(), self.life(), precondition);
+        let put = self
+            .stake
+            .core
+            .store
+            .put(&page, record.clone(), self.life(), precondition);
         let (current, now) = match put.await.map_err(Refused::Backend)? {
             Put::Stored(version) => return Ok(Some(self.deposited(record, version, standing))),
             Put::Conflict { current, now } => (current, now),
@@ -210,9 +232,10 @@ impl Deposit {
         self.entry.check = variant.check();
         let record = self.entry.encode(body).ok_or(Refused::Unwritable)?;
         let life = self.life();
-        let store = &self.core.store;
+        let store = &self.stake.core.store;
         // Nobody finds it before the head is there.
-        let put = store.put(&variant.page(), record.clone(), life, Precondition::Any);
+        let page = variant.page();
+        let put = store.put(&page, record.clone(), life, Precondition::Any);
         let Put::Stored(version) = put.await.map_err(Refused::Backend)? else {
             return Err(Refused::Overtaken);
         };
@@ -245,22 +268,27 @@ impl Deposit {
     ) -> Result<(), Refused> {
         let present = Present {
             now,
-            skew: self.core.store.clock_skew(),
+            skew: self.stake.core.store.clock_skew(),
         };
-        let record = current.as_ref().map(|entry| Record::decode(entry.value.clone()));
-        let found = current.as_ref().zip(record.as_ref()).map(|(entry, record)| {
-            let occupant = match record {
-                Ok(Record::Entry { entry, .. }) => Occupant::Entry {
-                    checked: entry.checked,
-                },
-                Ok(Record::Head(head)) => Occupant::Head {
-                    generation: head.generation,
-                },
-                Ok(Record::Tombstone) => Occupant::Tombstone,
-                _ => Occupant::Unreadable,
-            };
-            (occupant, entry.version)
-        });
+        let record = current
+            .as_ref()
+            .map(|entry| Record::decode(entry.value.clone()));
+        let found = current
+            .as_ref()
+            .zip(record.as_ref())
+            .map(|(entry, record)| {
+                let occupant = match record {
+                    Ok(Record::Entry { entry, .. }) => Occupant::Entry {
+                        checked: entry.checked,
+                    },
+                    Ok(Record::Head(head)) => Occupant::Head {
+                        generation: head.generation,
+                    },
+                    Ok(Record::Tombstone) => Occupant::Tombstone,
+                    _ => Occupant::Unreadable,
+                };
+                (occupant, entry.version)
+            });
         let next = on_store_conflict(storing, self.entry.checked, found, present);
         let is_page = storing == Storing::Head || matches!(self.place, Place::Url(_));
         let version = found.map(|(_, version)| version);
@@ -301,8 +329,22 @@ impl Deposit {
     fn life(&self) -> Duration {
         let entry = &self.entry;
         let stale = entry.while_revalidate.max(entry.if_error).max(entry.kept);
-        let life = entry.lifetime.saturating_sub(entry.age).saturating_add(stale);
+        let life = entry
+            .lifetime
+            .saturating_sub(entry.age)
+            .saturating_add(stale);
         record_life(life.min(self.settings.max_life))
+    }
+}
+
+/// What is told in the place of a lease, and for how long.
+fn passing(reason: NotStored) -> (u8, Duration) {
+    match reason {
+        NotStored::TooLarge => (2, Duration::from_secs(60)),
+        NotStored::BodyFailed | NotStored::HandlerFailed | NotStored::Busy => {
+            (3, Duration::from_secs(1))
+        }
+        _ => (1, Duration::from_secs(120)),
     }
 }
 

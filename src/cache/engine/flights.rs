@@ -76,6 +76,11 @@ impl Flights {
         }
     }
 
+    /// Lets nobody join what is under way any more: it may bring what was purged.
+    pub(in crate::cache) fn detach(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<watch::Sender<Landing>>>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }

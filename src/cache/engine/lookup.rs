@@ -45,7 +45,10 @@ pub(in crate::cache) enum Place {
     /// Nothing is known to choose between several.
     Url(UrlKey),
     /// It is this one of several.
-    Variant { head: Arc<Head>, variant: VariantKey },
+    Variant {
+        head: Arc<Head>,
+        variant: VariantKey,
+    },
 }
 
 /// What stands under the key of a URL.
@@ -205,12 +208,7 @@ impl Held {
     }
 
     /// The response in a record, if it is the one that belongs there.
-    fn of(
-        record: Record,
-        version: Version,
-        place: &Place,
-        asking: &impl Asking,
-    ) -> Option<Self> {
+    fn of(record: Record, version: Version, place: &Place, asking: &impl Asking) -> Option<Self> {
         let Record::Entry { entry, body } = record else {
             return None;
         };

@@ -21,7 +21,7 @@ pub(super) use self::{
     budget::Budget,
     capture::{Capture, Elsewhere, Limits},
     claim::Claim,
-    deposit::{Deposit, Deposited},
+    deposit::{Deposit, Deposited, Stake},
     flights::{Audience, Flights, Follower, Landing, Lead, Role},
     hints::Hints,
     lease::Holding,
@@ -32,7 +32,8 @@ pub(super) use self::{
     store::Store,
     tasks::Tasks,
 };
-use crate::{key::Digester, cache::record::Head};
+use super::{record::Head, url::UrlKey};
+use crate::{backend::Result, key::Digester};
 
 /// What the services of a layer, its handles and its tasks work with.
 pub(super) struct Core {
@@ -58,6 +59,17 @@ impl Core {
             budget: Budget::new(BODIES),
             tasks: Tasks::new(),
         }
+    }
+}
+
+impl Core {
+    /// Purges a URL: nothing that was fetched of it before is used any more by this process, nor by
+    /// any other later than its settings allow.
+    pub(super) async fn purge_url(&self, url: &UrlKey) -> Result<()> {
+        self.flights.detach(&url.lease());
+        let purged = self.purges.purge_url(url).await;
+        self.hints.forget(&url.page());
+        purged
     }
 }
 

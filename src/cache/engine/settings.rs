@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::cache::semantics::status::CacheName;
+
 /// Who fetches where many want the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -32,8 +34,10 @@ impl Default for Consistency {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::cache) struct Settings {
+    /// What this cache calls itself in `Cache-Status`.
+    pub(in crate::cache) name: CacheName,
     pub(in crate::cache) coalescing: Coalescing,
     pub(in crate::cache) consistency: Consistency,
     pub(in crate::cache) max_life: Duration,
@@ -42,6 +46,7 @@ pub(in crate::cache) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            name: CacheName::default(),
             coalescing: Coalescing::default(),
             consistency: Consistency::default(),
             max_life: Duration::from_secs(24 * 3_600),

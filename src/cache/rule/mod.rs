@@ -249,6 +249,17 @@ impl CacheRule {
         &self.shape.name
     }
 
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let shape = self.shape();
+        for part in &shape.key_parts {
+            part.extractor.check()?;
+        }
+        shape
+            .condition
+            .as_ref()
+            .map_or(Ok(()), |condition| condition.check())
+    }
+
     pub(super) fn shape(&self) -> &Shape {
         &self.shape
     }

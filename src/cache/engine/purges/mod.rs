@@ -1,6 +1,6 @@
 //! What was purged, as this process knows it, and purging.
 
-mod listen;
+mod forms;
 mod purge;
 mod urls;
 
@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use self::urls::Urls;
+use self::{
+    forms::{encode_journal, journal, stamp_state},
+    urls::Urls,
+};
 use super::{
     settings::{Consistency, Settings},
     store::Store,
@@ -80,6 +83,12 @@ impl Purges {
         time.at_most(at).unwrap_or_else(|| time.floor())
     }
 
+    /// When a fetch began whose lease got this version at this instant.
+    pub(in crate::cache) fn started(&self, at: Monotonic, lease: Version) -> Timestamp {
+        let skew = self.store.clock_skew();
+        self.mirror().time().started(at, lease, skew)
+    }
+
     /// Makes sure that this process knows of every purge that ended so long before this instant as
     /// the settings allow.
     ///
@@ -122,7 +131,9 @@ impl Purges {
             let sent = monotonic_now();
             let empty = Journal::empty(max_life);
             let ttl = stamp_life(max_life);
-            let put = self.store.put(&self.journal, empty.encode(), ttl, precondition);
+            let put = self
+                .store
+                .put(&self.journal, encode_journal(&empty), ttl, precondition);
             let put = put.await?;
             let received = monotonic_now();
             let (now, version, journal) = match put {
@@ -135,7 +146,7 @@ impl Purges {
                     current: Some(entry),
                     now,
                 } => match Record::decode(entry.value) {
-                    Ok(Record::Journal(journal)) => (now, entry.version, journal),
+                    Ok(Record::Journal(found)) => (now, entry.version, journal(&found)),
                     // Of what it says nothing is known, as if it had been lost.
                     _ => {
                         precondition = Precondition::Matches(entry.version);
@@ -144,7 +155,8 @@ impl Purges {
                 },
             };
             self.remember(version, &journal);
-            self.mirror_mut().polled(sent, received, now, version, journal);
+            self.mirror_mut()
+                .polled(sent, received, now, version, journal);
             return Ok(());
         }
         Err(BackendError::new(
@@ -158,10 +170,10 @@ impl Purges {
         if self.urls.is_purged(url, entry.born) {
             return Ok(Standing::Purged);
         }
-        let tags = entry.tags.as_slice();
+        let tags: Vec<_> = entry.tags.as_slice().iter().copied().map(Tag).collect();
         let (ticket, missing) = {
             let mirror = self.mirror();
-            match mirror.verdict(monotonic_now(), entry.born, entry.checked, tags) {
+            match mirror.verdict(monotonic_now(), entry.born, entry.checked, &tags) {
                 Verdict::Unknown(missing) => (mirror.ticket(), missing),
                 known => return Ok(known.into()),
             }
@@ -176,17 +188,17 @@ impl Purges {
         }
         let at = monotonic_now();
         Ok(mirror
-            .verdict_with(&read, at, entry.born, entry.checked, tags)
+            .verdict_with(&read, at, entry.born, entry.checked, &tags)
             .into())
     }
 
     /// A stamp that cannot be read counts as one of this moment.
     async fn read_stamp(&self, tag: Tag) -> Result<StampState> {
-        let Some(stored) = self.store.get(&tag_key(tag)).await? else {
+        let Some(stored) = self.store.get(&tag_key(tag.0)).await? else {
             return Ok(StampState::default());
         };
         Ok(match Record::decode(stored.value) {
-            Ok(Record::Stamp(stamp)) => stamp.state(stored.version),
+            Ok(Record::Stamp(stamp)) => stamp_state(&stamp, stored.version),
             _ => StampState {
                 hard: stored.version.written_at(),
                 soft: Timestamp::default(),

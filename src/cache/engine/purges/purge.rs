@@ -7,7 +7,11 @@ use std::{
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::{MAX_ROUNDS, Purges, stamp_life};
+use super::{
+    MAX_ROUNDS, Purges,
+    forms::{encode_journal, encode_stamp, journal, stamp_state},
+    stamp_life,
+};
 use crate::{
     backend::{BackendError, BackendErrorKind, Precondition, Put, Result, Version},
     cache::{
@@ -54,7 +58,7 @@ impl Purges {
 
     /// Writes the stamp of a tag.
     async fn stamp(&self, tag: Tag, severity: Severity, max_life: Duration) -> Result<Purge> {
-        let key = tag_key(tag);
+        let key = tag_key(tag.0);
         let ttl = stamp_life(max_life);
         let mut found = None;
         let mut precondition = match severity {
@@ -66,7 +70,7 @@ impl Purges {
             let record = StampRecord::new(severity, floor, found);
             let put = self
                 .store
-                .put_patiently(&key, record.encode(), ttl, precondition);
+                .put_patiently(&key, encode_stamp(&record), ttl, precondition);
             let current = match put.await? {
                 Put::Stored(version) => {
                     let at = record.at(version);
@@ -81,7 +85,7 @@ impl Purges {
             };
             precondition = Precondition::Matches(current.version);
             found = match Record::decode(current.value) {
-                Ok(Record::Stamp(stamp)) => Some(stamp.state(current.version)),
+                Ok(Record::Stamp(stamp)) => Some(stamp_state(&stamp, current.version)),
                 // What nobody can read counts as a hard one, so that none is hidden.
                 _ => Some(crate::cache::stamps::StampState::of(
                     Severity::Hard,
@@ -111,7 +115,7 @@ impl Purges {
             }
             let sent = monotonic_now();
             let next = journal.with(&batch);
-            let record = next.encode();
+            let record = encode_journal(&next);
             let ttl = stamp_life(max_life.max(next.max_life));
             let put = self
                 .store
@@ -119,7 +123,8 @@ impl Purges {
             match put.await? {
                 Put::Stored(version) => {
                     self.remember(version, &next);
-                    self.mirror_mut().wrote(sent, monotonic_now(), version, next);
+                    self.mirror_mut()
+                        .wrote(sent, monotonic_now(), version, next);
                     // Whoever does not hear it, reads it.
                     let _ = self.publish_journal(version, &record).await;
                     return Ok(());
@@ -145,7 +150,7 @@ impl Purges {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = current.map(|entry| {
             let journal = match Record::decode(entry.value) {
-                Ok(Record::Journal(journal)) => journal,
+                Ok(Record::Journal(found)) => journal(&found),
                 // Begun anew, in its place.
                 _ => Journal::empty(Duration::ZERO),
             };
@@ -177,9 +182,9 @@ impl Purges {
     /// Purges a URL: two calls. What was fetched of it before is not used any more.
     pub(in crate::cache) async fn purge_url(&self, url: &UrlKey) -> Result<()> {
         let page = url.page();
-        let put = self
-            .store
-            .put_patiently(&page, Record::tombstone(), TOMBSTONE, Precondition::Any);
+        let put =
+            self.store
+                .put_patiently(&page, Record::tombstone(), TOMBSTONE, Precondition::Any);
         let Put::Stored(version) = put.await? else {
             return Err(crowded());
         };
@@ -191,6 +196,13 @@ impl Purges {
         // Whoever does not hear it, reads it.
         let _ = self.store.publish(&self.journal, message.freeze()).await;
         Ok(())
+    }
+}
+
+impl Purges {
+    /// Holds it that a URL was purged now, which the store does not know yet.
+    pub(in crate::cache) fn hold(&self, url: &UrlKey) {
+        self.urls.enter(url.page(), self.now());
     }
 }
 

@@ -1,0 +1,206 @@
+//! A request and what is stored for it: what the one is to the other.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, Response};
+
+use super::{
+    answer::{Note, from_store, hit},
+    ask::Ask,
+    body::ResponseBody,
+    engine::{Asking as _, Coalescing, Consistency, Deposited, Found, Held, Page, Place, Standing},
+    outcome::{CacheOutcome, OutcomeKind},
+    record::Flag,
+    semantics::{
+        merge::{self, Subject},
+        reuse::{self, Asks, Reuse, Stored},
+        status::CacheStatus,
+        storable::Flags,
+    },
+    shared::Shared,
+};
+
+/// A request, and the cache that it comes to.
+#[derive(Clone)]
+pub(super) struct Case {
+    pub(super) shared: Arc<Shared>,
+    pub(super) ask: Arc<Ask>,
+}
+
+/// What a stored response is to a request.
+pub(super) enum Use {
+    /// It answers it. Where it is stale, how long it has been is below zero.
+    Serve {
+        held: Held,
+        age: Duration,
+        ttl: i64,
+        refreshes: bool,
+    },
+    /// It answers it if the handler says that it still holds, or fails and it may stand in.
+    Validate { held: Held, may_stand_in: bool },
+    /// There is none.
+    Nothing,
+    /// It is not for this request, and neither is the cache.
+    Pass,
+}
+
+impl Case {
+    /// What is stored, to this request.
+    pub(super) fn judge(&self, found: &Found) -> Use {
+        let Some(held) = &found.held else {
+            return Use::Nothing;
+        };
+        let age = self.age(held);
+        let stored = Stored {
+            age,
+            lifetime: held.entry.lifetime,
+            while_revalidate: held.entry.while_revalidate,
+            if_error: held.entry.if_error,
+            flags: flags(held),
+        };
+        let now = self.shared.core.purges.now();
+        let stored = match held.standing {
+            Standing::Purged => return Use::Nothing,
+            Standing::Valid if held.entry.flags.has(Flag::SoftlyPurged) => {
+                stored.purged_softly(now - held.version.written_at())
+            }
+            Standing::Valid => stored,
+            Standing::Soft(since) => stored.purged_softly(now - since),
+        };
+        let asks = Asks {
+            directives: &self.ask.directives,
+            has_authorization: self.ask.has_authorization(),
+        };
+        let serve = |ttl: i64, refreshes| Use::Serve {
+            held: held.clone(),
+            age,
+            ttl,
+            refreshes,
+        };
+        match reuse::judge(&stored, &asks, self.ask.shape()) {
+            Reuse::Fresh { left } => serve(seconds(left), self.is_due_early(held, left)),
+            Reuse::Stale { by } => serve(-seconds(by).max(1), false),
+            Reuse::StaleWhileRevalidate { by } => serve(-seconds(by).max(1), true),
+            Reuse::Validate { may_stand_in } => Use::Validate {
+                held: held.clone(),
+                may_stand_in,
+            },
+            Reuse::NotForThis(_) => Use::Pass,
+        }
+    }
+
+    /// Whether a fresh response is fetched anew already: the more likely the longer that takes and the
+    /// nearer the end, so that few do it and none waits (Vattani, Chierichetti, Lowenstein: "Optimal
+    /// Probabilistic Cache Stampede Prevention").
+    fn is_due_early(&self, held: &Held, left: Duration) -> bool {
+        if !self.ask.shape().refreshes_early {
+            return false;
+        }
+        let mut random = [0; 4];
+        if getrandom::fill(&mut random).is_err() {
+            return false;
+        }
+        // Above zero, and at most one.
+        let uniform = (f64::from(u32::from_le_bytes(random)) + 1.0) / (f64::from(u32::MAX) + 1.0);
+        left.as_secs_f64() <= held.entry.fill_time.as_secs_f64() * -uniform.ln()
+    }
+
+    pub(super) fn age(&self, held: &Held) -> Duration {
+        let resident = self.shared.core.purges.now() - held.version.written_at();
+        held.entry.age.saturating_add(resident)
+    }
+
+    /// The answer from the store.
+    pub(super) fn serve<B>(
+        &self,
+        held: Held,
+        age: Duration,
+        status: CacheStatus,
+        kind: OutcomeKind,
+    ) -> Response<ResponseBody<B>> {
+        let mut response = from_store(&self.ask, held, age);
+        self.note(status, CacheOutcome::new(kind))
+            .write_on(&mut response);
+        response
+    }
+
+    pub(super) fn note(&self, status: CacheStatus, outcome: CacheOutcome) -> Note {
+        Note {
+            rule: self.ask.rule.clone(),
+            name: self.shared.settings.name.clone(),
+            status,
+            outcome,
+        }
+    }
+
+    /// Whether a 304 is of this response, and that is not purged meanwhile.
+    pub(super) async fn still_holds(&self, base: &Held, not_modified: &HeaderMap) -> bool {
+        if merge::subject(&base.entry.headers, not_modified) == Subject::Other {
+            return false;
+        }
+        let purges = &self.shared.core.purges;
+        let standing = purges.standing(&base.entry, self.ask.url_key()).await;
+        standing.is_ok_and(|standing| standing != Standing::Purged)
+    }
+
+    /// What another request of this process has fetched, if it answers this one.
+    pub(super) async fn take_over<B>(
+        &self,
+        deposited: &Deposited,
+    ) -> Option<Response<ResponseBody<B>>> {
+        let core = &self.shared.core;
+        let is_direct = match self.shared.settings.consistency {
+            Consistency::Bounded(max_age) => {
+                core.store.is_remote() && core.purges.now() - deposited.held.entry.checked < max_age
+            }
+            Consistency::Strict => false,
+        };
+        let found = if is_direct && self.is_its_place(&deposited.place) {
+            let mut held = deposited.held.clone();
+            let standing = core.purges.standing(&held.entry, self.ask.url_key()).await;
+            held.standing = standing.ok()?;
+            Found {
+                place: deposited.place.clone(),
+                page: Page::Unread,
+                held: Some(held),
+            }
+        } else {
+            core.look(&*self.ask, &self.shared.settings).await.ok()?
+        };
+        match self.judge(&found) {
+            Use::Serve { held, age, ttl, .. } => {
+                Some(self.serve(held, age, hit(ttl), OutcomeKind::Collapsed))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the response of this request belongs there, too.
+    fn is_its_place(&self, place: &Place) -> bool {
+        match place {
+            Place::Url(url) => url == self.ask.url(),
+            Place::Variant { head, variant } => self.ask.variant(head) == *variant,
+        }
+    }
+
+    pub(super) fn may_wait(&self) -> bool {
+        self.shared.settings.coalescing != Coalescing::Off && !self.ask.has_credentials()
+    }
+
+    pub(super) fn waits_for_others(&self) -> bool {
+        self.shared.settings.coalescing == Coalescing::Fleet && self.may_wait()
+    }
+}
+
+fn flags(held: &Held) -> Flags {
+    let flags = held.entry.flags;
+    Flags {
+        must_validate: flags.has(Flag::AlwaysValidated),
+        is_never_stale: flags.has(Flag::NeverStale),
+        is_for_all: flags.has(Flag::ForAll),
+    }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,179 @@
+//! The service: sees what a request is to the cache.
+
+use std::{
+    fmt, mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, header::UPGRADE, request::Parts};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{
+    CacheRule, NotStored,
+    answer::{Note, forwarded},
+    ask::Ask,
+    body::ResponseBody,
+    case::Case,
+    future::{Handover, ResponseFuture},
+    invalidation::Invalidation,
+    outcome::{CacheOutcome, OutcomeKind},
+    semantics::{invalidate, status::Forward},
+    shared::Shared,
+    url::{Target, UrlKey},
+    visit::Visit,
+};
+use crate::body::RequestBody;
+
+/// A service whose responses are stored; made by [`CacheLayer`](super::CacheLayer).
+pub struct Cache<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+/// What a request is to the cache.
+enum Call {
+    /// Not its business.
+    Pass,
+    /// The handler answers it, for this reason, which the client is told.
+    Bypass(CacheRule, Forward, NotStored),
+    /// It may be answered from the store.
+    Look(CacheRule, UrlKey),
+    /// It may change what is stored.
+    Change(CacheRule),
+}
+
+impl<S> Cache<S> {
+    pub(super) fn new(inner: S, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
+    }
+
+    fn decide(&self, request: &mut Parts, has_body: bool) -> Call {
+        let method = request.method.clone();
+        if method == Method::GET || method == Method::HEAD {
+            let Some(rule) = self.shared.policy.rule(request) else {
+                return Call::Pass;
+            };
+            return self.decide_look(rule, request, has_body);
+        }
+        if invalidate::is_safe(&method) {
+            return Call::Pass;
+        }
+        // What is stored of its URL is what a GET is answered.
+        request.method = Method::GET;
+        let rule = self.shared.policy.rule(request);
+        request.method = method;
+        rule.map_or(Call::Pass, Call::Change)
+    }
+
+    fn decide_look(&self, rule: CacheRule, request: &Parts, has_body: bool) -> Call {
+        let headers = &request.headers;
+        if headers.contains_key(UPGRADE) {
+            return Call::Pass;
+        }
+        let shape = rule.shape();
+        let condition = shape.condition.as_ref();
+        if condition.is_some_and(|condition| !condition.holds(request)) {
+            return Call::Bypass(rule, Forward::Bypass, NotStored::Condition);
+        }
+        let is_conditional_on_change = headers.contains_key(http::header::IF_MATCH)
+            || headers.contains_key(http::header::IF_UNMODIFIED_SINCE);
+        if has_body || is_conditional_on_change {
+            return Call::Bypass(rule, Forward::Bypass, NotStored::Method);
+        }
+        let Ok(target) = Target::of(request, shape) else {
+            return Call::Bypass(rule, Forward::Bypass, NotStored::Condition);
+        };
+        let url = UrlKey::of(&target, &self.shared.core.digester);
+        Call::Look(rule, url)
+    }
+}
+
+impl<S: Clone> Cache<S> {
+    /// The inner service that was polled ready, with the permits it may hold; a clone, which is not
+    /// ready, stays in its place.
+    fn take_ready(&mut self) -> S {
+        let clone = self.inner.clone();
+        mem::replace(&mut self.inner, clone)
+    }
+}
+
+impl<S, Q, B> Service<Request<Q>> for Cache<S>
+where
+    S: Service<Request<RequestBody<Q>>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send + 'static,
+    Q: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+{
+    type Response = Response<ResponseBody<B>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, B, S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Q>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        match self.decide(&mut parts, !body.is_end_stream()) {
+            Call::Pass => {
+                let request = Request::from_parts(parts, RequestBody::passed(body));
+                ResponseFuture::passing(self.inner.call(request), None)
+            }
+            Call::Bypass(rule, why, reason) => {
+                let note = Note {
+                    rule,
+                    name: self.shared.settings.name.clone(),
+                    status: forwarded(why, Some(reason)),
+                    outcome: CacheOutcome {
+                        kind: OutcomeKind::Bypass,
+                        not_stored: Some(reason),
+                    },
+                };
+                let request = Request::from_parts(parts, RequestBody::passed(body));
+                ResponseFuture::passing(self.inner.call(request), Some(note))
+            }
+            Call::Look(rule, url) => {
+                let handover = Arc::<Handover>::default();
+                let ask = Ask::new(rule, url, parts, &self.shared.core.digester);
+                let visit = Visit {
+                    inner: self.take_ready(),
+                    is_ready: true,
+                    case: Case {
+                        shared: Arc::clone(&self.shared),
+                        ask: Arc::new(ask),
+                    },
+                    handover: Arc::clone(&handover),
+                };
+                ResponseFuture::visiting(Box::pin(visit.answer()), handover)
+            }
+            Call::Change(rule) => {
+                let invalidation = Invalidation::new(rule, &parts, &self.shared);
+                let request = Request::from_parts(parts, RequestBody::passed(body));
+                let response = self.inner.call(request);
+                let answer = Box::pin(invalidation.after(response));
+                ResponseFuture::visiting(answer, Arc::default())
+            }
+        }
+    }
+}
+
+impl<S: Clone> Clone for Cache<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Cache<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
