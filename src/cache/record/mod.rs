@@ -83,6 +83,18 @@ impl Record {
         read.ok_or(Unreadable::Corrupt)
     }
 
+    /// The bytes to be stored; `None` for a response of so many fields that it could not be read again.
+    pub(in crate::cache) fn encode(&self) -> Option<Bytes> {
+        Some(match self {
+            Self::Entry { entry, body } => entry.encode(std::slice::from_ref(body))?,
+            Self::Head(head) => head.encode(),
+            Self::Tombstone => Self::tombstone(),
+            Self::Lease(lease) => lease.encode(),
+            Self::Stamp(stamp) => stamp.encode(),
+            Self::Journal(journal) => journal.encode(),
+        })
+    }
+
     /// The bytes of a tombstone.
     pub(in crate::cache) const fn tombstone() -> Bytes {
         Bytes::from_static(&[TOMBSTONE, FORMAT])
