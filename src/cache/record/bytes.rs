@@ -80,12 +80,6 @@ pub(super) fn take_timestamp(stored: &mut Bytes) -> Option<Timestamp> {
     stored.try_get_u64().ok().map(Timestamp::from_micros)
 }
 
-/// A time that may be none, for which zero stands.
-pub(super) fn take_timestamp_or_zero(stored: &mut Bytes) -> Option<Option<Timestamp>> {
-    let timestamp = take_timestamp(stored)?;
-    Some((timestamp.as_micros() != 0).then_some(timestamp))
-}
-
 pub(super) fn take_millis(stored: &mut Bytes) -> Option<Duration> {
     take_number(stored).map(Duration::from_millis)
 }

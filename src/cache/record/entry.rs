@@ -11,7 +11,7 @@
 //!
 //! The body comes last, so that it stays a slice of what was read.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use http::{HeaderMap, StatusCode};
@@ -28,7 +28,7 @@ use super::{
 use crate::{clock::Timestamp, key::Digest};
 
 /// A stored response without its body. Durations are whole milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(in crate::cache) struct Entry {
     pub(in crate::cache) status: StatusCode,
     pub(in crate::cache) flags: Flags,
@@ -151,6 +151,23 @@ impl Entry {
             millis(self.kept),
             millis(self.fill_time),
         ]
+    }
+}
+
+/// Shows nothing that a handler wrote.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("status", &self.status)
+            .field("flags", &self.flags)
+            .field("born", &self.born)
+            .field("checked", &self.checked)
+            .field("age", &self.age)
+            .field("lifetime", &self.lifetime)
+            .field("tags", &self.tags)
+            .field("headers", &self.headers.len())
+            .field("trailers", &self.trailers.as_ref().map(HeaderMap::len))
+            .finish_non_exhaustive()
     }
 }
 

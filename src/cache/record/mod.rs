@@ -14,6 +14,8 @@
 //! what is stored has one form only, and what is not in it is refused.
 
 mod bytes;
+#[cfg(feature = "testing")]
+mod doorway;
 mod entry;
 mod fields;
 mod flags;
@@ -23,20 +25,21 @@ mod lease;
 mod stamp;
 mod tags;
 
+use std::fmt;
+
 use ::bytes::{Buf as _, Bytes};
 
 pub(in crate::cache) use self::{
     entry::Entry,
     flags::{Flag, Flags},
     head::Head,
-    journal::{Journal, Purge},
     lease::{Lease, LeaseToken},
-    stamp::{PurgeKind, Stamp},
-    tags::{TagDigest, Tags},
+    tags::Tags,
 };
+use super::stamps::{Journal, StampRecord};
 
 /// What stands under a key of the cache.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
     reason = "it is taken apart where it was read"
@@ -50,7 +53,7 @@ pub(in crate::cache) enum Record {
     /// The URL was purged when this was written.
     Tombstone,
     Lease(Lease),
-    Stamp(Stamp),
+    Stamp(StampRecord),
     Journal(Journal),
 }
 
@@ -65,7 +68,7 @@ pub(in crate::cache) enum Unreadable {
 }
 
 impl Record {
-    /// Reads what is stored. Body, values of headers and tags stay slices of it.
+    /// Reads what is stored. The body and the values of headers stay slices of it.
     pub(in crate::cache) fn decode(mut stored: Bytes) -> Result<Self, Unreadable> {
         let kind = stored.try_get_u8().map_err(|_| Unreadable::Corrupt)?;
         let format = stored.try_get_u8().map_err(|_| Unreadable::Corrupt)?;
@@ -76,7 +79,7 @@ impl Record {
             // unseen would let what it purged be stored again.
             (TOMBSTONE, _) => Some(Self::Tombstone),
             (LEASE, FORMAT) => Lease::decode(stored).map(Self::Lease),
-            (STAMP, FORMAT) => Stamp::decode(stored).map(Self::Stamp),
+            (STAMP, FORMAT) => StampRecord::decode(stored).map(Self::Stamp),
             (JOURNAL, FORMAT) => Journal::decode(stored).map(Self::Journal),
             _ => return Err(Unreadable::Format),
         };
@@ -98,6 +101,24 @@ impl Record {
     /// The bytes of a tombstone.
     pub(in crate::cache) const fn tombstone() -> Bytes {
         Bytes::from_static(&[TOMBSTONE, FORMAT])
+    }
+}
+
+/// Shows nothing that a client or a handler wrote.
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry { entry, body } => f
+                .debug_struct("Entry")
+                .field("entry", entry)
+                .field("body", &body.len())
+                .finish(),
+            Self::Head(head) => head.fmt(f),
+            Self::Tombstone => f.write_str("Tombstone"),
+            Self::Lease(lease) => lease.fmt(f),
+            Self::Stamp(stamp) => stamp.fmt(f),
+            Self::Journal(journal) => journal.fmt(f),
+        }
     }
 }
 

@@ -2,18 +2,12 @@
 
 use std::borrow::Cow;
 
-use http::uri::Authority;
-
 use super::Scheme;
 
 /// The host in lower case, and its port unless that is the scheme's own; `None` for what is none.
 pub(super) fn normal(authority: &str, scheme: Scheme) -> Option<Cow<'_, str>> {
-    // User information is none of a request's business (RFC 9110 §4.2.4).
-    if authority.contains('@') || authority.parse::<Authority>().is_err() {
-        return None;
-    }
     let (name, port) = split(authority)?;
-    if name.is_empty() {
+    if !is_name(name) {
         return None;
     }
     let port = match port {
@@ -46,6 +40,21 @@ fn split(authority: &str) -> Option<(&str, Option<&str>)> {
     match rest.strip_prefix(':') {
         Some(port) => Some((name, Some(port))),
         None => rest.is_empty().then_some((name, None)),
+    }
+}
+
+/// Stricter than RFC 3986 §3.2.2: no real host has a comma or `%`, by which readers of it differ. Nor
+/// is there user information (RFC 9110 §4.2.4).
+fn is_name(name: &str) -> bool {
+    let is_made_of = |name: &str, others: &[u8]| {
+        let is_known = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
+        !name.is_empty() && name.bytes().all(is_known)
+    };
+    match name.strip_prefix('[') {
+        None => is_made_of(name, b".-_"),
+        Some(address) => address
+            .strip_suffix(']')
+            .is_some_and(|address| is_made_of(address, b".:")),
     }
 }
 
@@ -122,6 +131,10 @@ mod tests {
             "[::1]x",
             "::1",
             "exämple.com",
+            "example.com%2f",
+            "[]",
+            "[::1]:80:80",
+            "a[::1]",
         ] {
             assert_eq!(http(said), None, "{said}");
         }

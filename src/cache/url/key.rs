@@ -8,8 +8,8 @@ use http::request::Parts;
 use super::{Origin, Target};
 use crate::{
     cache::{
-        record::TagDigest,
         rule::{NamedPart, Shape},
+        stamps::Tag,
     },
     clock::Timestamp,
     key::{Digest, Digester, Key, KeyParts, Kind},
@@ -161,7 +161,7 @@ pub(in crate::cache) fn shape_id(shape: &Shape) -> u64 {
 }
 
 /// What stands for a tag, in entries and in the journal.
-pub(in crate::cache) fn tag_digest(tag: &TagName<'_>, digester: &Digester) -> TagDigest {
+pub(in crate::cache) fn tag_digest(tag: &TagName<'_>, digester: &Digester) -> [u8; Digest::LEN] {
     let parts = match tag {
         TagName::All => KeyParts::new().with("all"),
         TagName::Plain(name) => KeyParts::new().with("tag").with(*name),
@@ -175,8 +175,8 @@ pub(in crate::cache) fn tag_digest(tag: &TagName<'_>, digester: &Digester) -> Ta
 }
 
 /// Where the stamp of a tag is.
-pub(in crate::cache) fn tag_key(tag: TagDigest) -> Key {
-    Key::new(Kind::TAG, Digest::from_bytes(tag))
+pub(in crate::cache) fn tag_key(tag: Tag) -> Key {
+    Key::new(Kind::TAG, Digest::from_bytes(tag.0))
 }
 
 /// Where the journal is.
