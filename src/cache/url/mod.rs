@@ -10,7 +10,7 @@ mod query;
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, Uri, header::HOST, request::Parts, uri::Authority};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::HOST, request::Parts, uri::Authority};
 
 pub(in crate::cache) use self::key::{
     Address, TagName, UrlKey, VariantKey, journal_key, push_named_parts, shape_id, tag_digest,
@@ -191,7 +191,7 @@ fn asked_host<'a>(
     headers: &'a HeaderMap,
     scheme: Scheme,
 ) -> Result<Cow<'a, str>, Unkeyed> {
-    let mut said = headers.get_all(HOST).iter().map(|host| host.as_bytes());
+    let mut said = headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
     let first = said.next();
     if said.next().is_some() {
         return Err(Unkeyed::SeveralHosts);

@@ -43,6 +43,7 @@ fn text(target: &Target<'_>) -> String {
     format!("{}://{host}{path}{query}", scheme.as_str())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is compared to what may fail")]
 fn ok(text: &str) -> Result<String, Unkeyed> {
     Ok(text.to_owned())
 }
