@@ -243,7 +243,7 @@ fn a_response_with_an_unknown_flag_is_not_used() {
         let mut changed = stored.to_vec();
         changed[2..4].copy_from_slice(&(1_u16 << bit).to_be_bytes());
         let changed = Record::decode(changed.into());
-        let is_known = Flags::from_bits(1 << bit).is_some();
+        let is_known = bit < 6;
         assert_eq!(changed.is_ok(), is_known, "bit {bit}");
         if !is_known {
             assert_eq!(changed, Err(Unreadable::Format));

@@ -590,5 +590,5 @@ const GOLDEN_KEYS: [&str; 9] = [
     "t1:{JybVQtpcAGAiaTLXFPbhww}",
     "j1:{cHkNWYv_lfVrNXNmMEPScA}",
 ];
-const GOLDEN_CHECK: &str = "";
-const GOLDEN_SHAPE: u64 = 0;
+const GOLDEN_CHECK: &str = "-9APQXt-He4zyh9mTu8hkw";
+const GOLDEN_SHAPE: u64 = 13_761_293_042_719_566_923;
