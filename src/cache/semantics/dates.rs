@@ -41,3 +41,111 @@ const MICROS: u64 = 1_000_000;
 const LAST_SECOND: u64 = 253_402_300_799;
 
 const FIRST_DATE: HeaderValue = HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT");
+
+#[cfg(test)]
+mod tests {
+    use http::header::EXPIRES;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seconds(text: &str) -> Option<u64> {
+        let value = HeaderValue::from_bytes(text.as_bytes()).unwrap();
+        parse(&value).map(|at| at.as_micros() / MICROS)
+    }
+
+    #[test]
+    fn the_three_forms_are_dates() {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Sun Nov 06 08:49:37 1994",
+            " Sun, 06 Nov 1994 08:49:37 GMT ",
+        ] {
+            assert_eq!(seconds(text), Some(784_111_777), "{text}");
+        }
+        assert!(seconds("Thursday, 18-Aug-50 02:01:18 GMT").is_some());
+        assert_eq!(seconds("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        let last = seconds("Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(last, Some(LAST_SECOND));
+    }
+
+    #[test]
+    fn what_is_nearly_a_date_is_none() {
+        for text in [
+            "",
+            "0",
+            "-1",
+            "784111777",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov 1994 08:49:37 gMT",
+            "Sun, 06 Nov 1994 08:49:37 +0000",
+            "Sun, 06 Nov 1994 08:49:37 AEST",
+            "Sun Nov  6 08:49:37 1994 GMT",
+            "SUN, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 NOV 1994 08:49:37 GMT",
+            "Sun 06 Nov 1994 08:49:37 GMT",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 94 08:49:37 GMT",
+            "Sun, 06  Nov  1994 08:49:37 GMT",
+            "Sun, 06-Nov-1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08.49.37 GMT",
+            "Sun, 06 Nov 1994 8:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:60 GMT",
+            "Sun, 06 Nov 1994 24:00:00 GMT",
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+            "Sat, 31 Feb 2026 00:00:00 GMT",
+            "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Sat, 01 Jan 1900 00:00:00 GMT",
+            "Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sonntag, 06-Nov-94 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 GM\u{e9}",
+        ] {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_field_of_two_lines_is_no_date() {
+        let date = HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT");
+        let mut headers = HeaderMap::new();
+        assert_eq!(only(&headers, &EXPIRES), None);
+        headers.append(EXPIRES, date.clone());
+        assert_eq!(only(&headers, &EXPIRES), parse(&date));
+        headers.append(EXPIRES, date);
+        assert_eq!(only(&headers, &EXPIRES), None);
+    }
+
+    #[test]
+    fn the_first_and_the_last_second_are_written() {
+        assert_eq!(format(Timestamp::default()), FIRST_DATE);
+        for micros in [LAST_SECOND * MICROS, u64::MAX] {
+            let last = format(Timestamp::from_micros(micros));
+            assert_eq!(last, "Fri, 31 Dec 9999 23:59:59 GMT");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_date_is_the_second_that_was_meant(micros in 0..=LAST_SECOND * MICROS) {
+            let whole = Timestamp::from_micros(micros / MICROS * MICROS);
+            prop_assert_eq!(parse(&format(Timestamp::from_micros(micros))), Some(whole));
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let _ = parse(&value);
+            }
+        }
+
+        #[test]
+        fn nothing_like_a_date_makes_it_panic(
+            text in "[A-Z][a-z]{2,8},? ?[0-9]{0,2}[- ][A-Z][a-z]{2}[- ][0-9 ]{1,5} ?[0-9:]{8} (GMT|[0-9]{4})",
+        ) {
+            let _ = seconds(&text);
+        }
+    }
+}

@@ -98,7 +98,7 @@ impl ResponseDirectives {
                 keep_first(&mut self.stale_while_revalidate, argument, Duration::ZERO);
             }
             Some(Name::StaleIfError) => {
-                keep_first(&mut self.stale_if_error, argument, Duration::ZERO)
+                keep_first(&mut self.stale_if_error, argument, Duration::ZERO);
             }
             _ => {}
         }
@@ -144,7 +144,7 @@ impl RequestDirectives {
             Some(Name::MaxStale) => keep_first(&mut self.max_stale, argument, Duration::ZERO),
             Some(Name::MinFresh) => keep_first(&mut self.min_fresh, argument, MOST_SECONDS),
             Some(Name::StaleIfError) => {
-                keep_first(&mut self.stale_if_error, argument, Duration::ZERO)
+                keep_first(&mut self.stale_if_error, argument, Duration::ZERO);
             }
             _ => {}
         }
@@ -329,3 +329,315 @@ const NAMES: [(&str, Name); 15] = [
     ("max-stale", Name::MaxStale),
     ("min-fresh", Name::MinFresh),
 ];
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(name: &HeaderName, lines: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(name, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    fn response(lines: &[&str]) -> ResponseDirectives {
+        ResponseDirectives::read(&headers(&CACHE_CONTROL, lines))
+    }
+
+    fn request(lines: &[&str]) -> RequestDirectives {
+        RequestDirectives::read(&headers(&CACHE_CONTROL, lines))
+    }
+
+    fn max_age(line: &str) -> Option<u64> {
+        response(&[line]).max_age.map(|age| age.as_secs())
+    }
+
+    #[test]
+    fn a_response_has_each_directive_that_it_says() {
+        let all = response(&[
+            "no-store, no-cache, private, public, must-revalidate, proxy-revalidate",
+            "must-understand,no-transform , immutable,,max-age=1,\ts-maxage=2",
+            "stale-while-revalidate=3, stale-if-error=4, another=5, \"",
+        ]);
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let expected = ResponseDirectives {
+            is_malformed: true,
+            no_store: true,
+            no_cache: true,
+            is_private: true,
+            is_public: true,
+            must_revalidate: true,
+            proxy_revalidate: true,
+            must_understand: true,
+            no_transform: true,
+            max_age: seconds(1),
+            s_maxage: seconds(2),
+            stale_while_revalidate: seconds(3),
+            stale_if_error: seconds(4),
+            fields: Vec::new(),
+        };
+        assert_eq!(all, expected);
+        assert_eq!(response(&[]), ResponseDirectives::default());
+        assert_eq!(
+            response(&["", " ,, ", "immutable, a=\"b\", c=d"]),
+            ResponseDirectives::default()
+        );
+    }
+
+    #[test]
+    fn a_request_has_each_directive_that_it_says() {
+        let all = request(&[
+            "no-store, NO-CACHE, only-if-cached, no-transform, max-age=1",
+            "max-stale=2, min-fresh=3, stale-if-error=4",
+        ]);
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let expected = RequestDirectives {
+            no_store: true,
+            no_cache: true,
+            only_if_cached: true,
+            no_transform: true,
+            max_age: seconds(1),
+            max_stale: seconds(2),
+            min_fresh: seconds(3),
+            stale_if_error: seconds(4),
+        };
+        assert_eq!(all, expected);
+        assert_eq!(request(&["private, public"]), RequestDirectives::default());
+        assert_eq!(request(&["max-stale"]).max_stale, Some(Duration::MAX));
+    }
+
+    #[test]
+    fn names_are_read_in_any_case() {
+        assert!(response(&["No-StOrE"]).no_store);
+        assert!(response(&["Private"]).is_private);
+        assert_eq!(max_age("MaX-aGe=3600"), Some(3_600));
+    }
+
+    #[test]
+    fn a_time_is_digits_with_or_without_quotes() {
+        assert_eq!(max_age("max-age=3600"), Some(3_600));
+        assert_eq!(max_age("max-age=\"3600\""), Some(3_600));
+        assert_eq!(max_age("max-age=\"36\\00\""), Some(3_600));
+        assert_eq!(max_age("max-age=003600"), Some(3_600));
+        assert_eq!(max_age("max-age=0"), Some(0));
+    }
+
+    #[test]
+    fn a_long_time_is_two_to_the_31() {
+        assert_eq!(max_age("max-age=2147483647"), Some((1 << 31) - 1));
+        for long in [
+            "2147483648",
+            "2147483649",
+            "99999999999",
+            "99999999999999999999999",
+        ] {
+            assert_eq!(max_age(&format!("max-age={long}")), Some(1 << 31), "{long}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_over() {
+        for value in [
+            "='3600'", "=-1", "=1.5", "=3600.0", "=", "", "=\"\"", "=a3600", "=3600a", "=\" 1\"",
+            "=+1", "=1e3", "=0x10",
+        ] {
+            assert_eq!(max_age(&format!("max-age{value}")), Some(0), "{value}");
+        }
+        let both = response(&["stale-while-revalidate=x, stale-if-error"]);
+        assert_eq!(both.stale_while_revalidate, Some(Duration::ZERO));
+        assert_eq!(both.stale_if_error, Some(Duration::ZERO));
+        let request = request(&["max-age=x, min-fresh=x, max-stale=x"]);
+        assert_eq!(request.max_age, Some(Duration::ZERO));
+        assert_eq!(request.min_fresh, Some(MOST_SECONDS));
+        assert_eq!(request.max_stale, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn the_first_of_several_times_counts() {
+        assert_eq!(max_age("max-age=1, max-age=1800"), Some(1));
+        assert_eq!(max_age("max-age=1800, max-age=1"), Some(1_800));
+        let lines = response(&["max-age=x", "max-age=5"]);
+        assert_eq!(lines.max_age, Some(Duration::ZERO));
+        assert_eq!(
+            request(&["max-stale=5, max-stale"]).max_stale,
+            Some(Duration::from_secs(5))
+        );
+    }
+
+    #[test]
+    fn what_is_in_quotes_is_no_directive() {
+        assert_eq!(max_age("extension=\"max-age=3600\", max-age=1"), Some(1));
+        assert_eq!(max_age("max-age=1, extension=\"max-age=3600\""), Some(1));
+        assert_eq!(max_age("extension=\"a, max-age=3600, b\""), None);
+        assert_eq!(max_age("extension=\"a\\\", max-age=3600\""), None);
+        assert!(!response(&["extension=\"no-store, private\""]).no_store);
+    }
+
+    #[test]
+    fn fields_that_are_named_are_not_stored() {
+        let both = response(&["no-cache=\"a, B\", private=\"c\""]);
+        assert!(!both.no_cache && !both.is_private && !both.is_malformed);
+        assert_eq!(both.fields, ["a", "b", "c"]);
+        let all = response(&["private=\"x-user\", private"]);
+        assert!(all.is_private);
+        assert_eq!(all.fields, ["x-user"]);
+    }
+
+    #[test]
+    fn what_names_no_fields_holds_for_the_whole_response() {
+        for argument in [
+            "",
+            "=",
+            "=\"\"",
+            "=\" \"",
+            "=1",
+            "=x-user",
+            "=\"a b\"",
+            "=\"a,,b\"",
+            "=\"a,\"",
+            "=\"é\"",
+        ] {
+            let read = response(&[&format!("no-cache{argument}")]);
+            assert!(read.no_cache && read.fields.is_empty(), "{argument}");
+            let read = response(&[&format!("private{argument}")]);
+            assert!(read.is_private && read.fields.is_empty(), "{argument}");
+        }
+    }
+
+    #[test]
+    fn what_allows_counts_only_as_it_is_defined() {
+        assert!(response(&["public"]).is_public);
+        assert!(!response(&["public=x"]).is_public);
+        assert!(!response(&["must-understand=\"x\""]).must_understand);
+        // What forbids counts with anything behind it.
+        assert!(response(&["no-store=x"]).no_store);
+        assert!(response(&["must-revalidate=x"]).must_revalidate);
+    }
+
+    #[test]
+    fn what_is_no_directive_makes_a_response_malformed() {
+        for line in [
+            "max-age=3600; private",
+            "max-age =3600",
+            "max-age= 3600",
+            "max-age=3600 private",
+            "private=\"x, max-age=3600",
+            "a=\"b\\",
+            "a=\"b\"c",
+            "=3600",
+            "\"no-store\"",
+            "max-age=\u{e9}",
+            "(a)",
+        ] {
+            assert!(response(&[line]).is_malformed, "{line}");
+            assert!(request(&[line]).no_cache, "{line}");
+        }
+        // What stands around it counts all the same.
+        let read = response(&["no-store; x, must-revalidate", "max-age=5"]);
+        assert!(read.no_store && read.must_revalidate && read.is_malformed);
+        assert_eq!(read.max_age, Some(Duration::from_secs(5)));
+        assert!(!response(&["a=\"\u{e9}\", a=\"\""]).is_malformed);
+    }
+
+    #[test]
+    fn pragma_counts_in_requests_that_have_no_cache_control() {
+        let mut headers = headers(&PRAGMA, &["other", "No-Cache"]);
+        assert!(RequestDirectives::read(&headers).no_cache);
+        assert_eq!(
+            ResponseDirectives::read(&headers),
+            ResponseDirectives::default()
+        );
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(""));
+        assert!(!RequestDirectives::read(&headers).no_cache);
+        headers.remove(CACHE_CONTROL);
+        headers.insert(PRAGMA, HeaderValue::from_static("no-cachet"));
+        assert!(!RequestDirectives::read(&headers).no_cache);
+    }
+
+    /// All that makes a response less stored and less fresh.
+    fn forbids(directives: &ResponseDirectives) -> Vec<bool> {
+        let is_short = |time: Option<Duration>| time == Some(Duration::ZERO);
+        vec![
+            directives.is_malformed,
+            directives.no_store,
+            directives.no_cache,
+            directives.is_private,
+            directives.must_revalidate,
+            directives.proxy_revalidate,
+            is_short(directives.max_age),
+            is_short(directives.s_maxage),
+        ]
+    }
+
+    fn line() -> impl Strategy<Value = String> {
+        let directive = prop::sample::select(vec![
+            "no-store",
+            "no-cache",
+            "private",
+            "public",
+            "must-revalidate",
+            "proxy-revalidate",
+            "max-age",
+            "s-maxage",
+            "must-understand",
+            "x",
+            "",
+        ]);
+        let argument = prop::sample::select(vec![
+            "",
+            "=",
+            "=5",
+            "=0",
+            "=\"5\"",
+            "=\"a, b\"",
+            "=\"",
+            "=\"\\\"\"",
+            " x",
+            "=-1",
+            ";",
+            "\t",
+        ]);
+        let member = (directive, argument).prop_map(|(name, argument)| [name, argument].concat());
+        prop::collection::vec(member, 0..5).prop_map(|members| members.join(","))
+    }
+
+    proptest! {
+        #[test]
+        fn another_line_takes_nothing_back(
+            lines in prop::collection::vec(line(), 0..4), another in line(),
+        ) {
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            let before = response(&lines);
+            let after = response(&[lines.as_slice(), &[&another]].concat());
+            for (before, after) in forbids(&before).into_iter().zip(forbids(&after)) {
+                prop_assert!(after || !before);
+            }
+            prop_assert!(before.max_age.is_none_or(|_| before.max_age == after.max_age));
+            prop_assert!(after.fields.starts_with(&before.fields));
+        }
+
+        #[test]
+        fn lines_and_commas_are_the_same(lines in prop::collection::vec(line(), 0..4)) {
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            let apart = response(&lines);
+            // An open quote goes on into the next line if that is joined.
+            if !apart.is_malformed {
+                prop_assert_eq!(response(&[&lines.join(", ")]), apart);
+            }
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let headers = HeaderMap::from_iter([(CACHE_CONTROL, value)]);
+                ResponseDirectives::read(&headers);
+                RequestDirectives::read(&headers);
+            }
+        }
+    }
+}

@@ -100,12 +100,11 @@ impl CacheRule {
 
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 impl Profile {
-    /// The `max-age` of the targeted field that governs a response, if one does; for tests.
+    /// Whether a targeted field governs this response, and the `max-age` of what governs it; for
+    /// tests.
     #[must_use]
-    pub fn targeted_max_age(&self, headers: &HeaderMap) -> Option<Option<Duration>> {
+    pub fn governing_in(&self, headers: &HeaderMap) -> (bool, Option<Duration>) {
         let governing = governing(headers, &self.targeted);
-        governing
-            .is_targeted
-            .then_some(governing.directives.max_age)
+        (governing.is_targeted, governing.directives.max_age)
     }
 }

@@ -69,7 +69,7 @@ impl Stored {
 
     /// How long it has been stale; none while it is fresh (§4.2).
     fn stale_by(&self) -> Option<Duration> {
-        (self.age >= self.lifetime).then(|| self.age - self.lifetime)
+        self.age.checked_sub(self.lifetime)
     }
 }
 
@@ -155,11 +155,11 @@ fn may_stand_in(stored: &Stored, wishes: &RequestDirectives) -> bool {
         return false;
     }
     let by = stored.stale_by().unwrap_or_default();
-    let wished = wishes
+    let allowed = wishes
         .stale_if_error
         .filter(|_| !stored.flags.is_never_stale)
         .unwrap_or_default();
-    by < stored.if_error.max(wished)
+    by < stored.if_error.max(allowed)
 }
 
 /// Section 2.16 of the design.

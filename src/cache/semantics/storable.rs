@@ -25,6 +25,10 @@ use crate::{
 
 /// A request and the head of the response to it.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what was true of a request that is gone"
+)]
 pub(in crate::cache) struct Exchange<'a> {
     pub(in crate::cache) method: &'a Method,
     pub(in crate::cache) has_authorization: bool,

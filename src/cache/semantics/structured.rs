@@ -229,3 +229,168 @@ fn is_optional_space(byte: u8) -> bool {
 fn is_in_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sfv::{BareItem, Dictionary, ListEntry};
+
+    use super::*;
+
+    /// What we read, and what another parser reads, in one form: the last of each key.
+    fn ours(text: &[u8]) -> Option<Vec<(String, String)>> {
+        let mut read: Vec<(String, String)> = Vec::new();
+        for (key, value) in dictionary(text)? {
+            let key = String::from_utf8(key.to_vec()).unwrap();
+            let value = match value {
+                Value::Text(text) => {
+                    format!("text {:?}", String::from_utf8(text.unescaped()).unwrap())
+                }
+                Value::Token(token) => format!("token {}", str::from_utf8(token).unwrap()),
+                Value::Boolean(is_set) => format!("boolean {is_set}"),
+                Value::Integer(integer) => format!("integer {integer}"),
+                Value::Other => "other".to_owned(),
+            };
+            read.retain(|(earlier, _)| *earlier != key);
+            read.push((key, value));
+        }
+        read.sort();
+        Some(read)
+    }
+
+    fn theirs(text: &[u8]) -> Option<Vec<(String, String)>> {
+        let read: Dictionary = sfv::Parser::new(text).parse().ok()?;
+        let mut read: Vec<_> = read
+            .iter()
+            .map(|(key, entry)| {
+                let value = match entry {
+                    ListEntry::Item(item) => match &item.bare_item {
+                        BareItem::String(text) => format!("text {:?}", text.as_str()),
+                        BareItem::Token(token) => format!("token {}", token.as_str()),
+                        BareItem::Boolean(is_set) => format!("boolean {is_set}"),
+                        BareItem::Integer(integer) => format!("integer {}", i64::from(*integer)),
+                        _ => "other".to_owned(),
+                    },
+                    ListEntry::InnerList(_) => "other".to_owned(),
+                };
+                (key.as_str().to_owned(), value)
+            })
+            .collect();
+        read.sort();
+        Some(read)
+    }
+
+    #[test]
+    fn each_kind_of_member_is_read_as_another_parser_reads_it() {
+        for text in [
+            "",
+            " ",
+            "a",
+            " a ",
+            "a,b",
+            "a , b",
+            "a\t,\tb",
+            "a,",
+            ",a",
+            "a,,b",
+            "a b",
+            "a;",
+            "a;b",
+            "a; b=1;c",
+            "a=1;b=?0",
+            "a =1",
+            "a= 1",
+            "A",
+            "Max-Age=1",
+            "*a",
+            "_a",
+            "a_-.*1",
+            "1",
+            "a=1",
+            "a=-1",
+            "a=-",
+            "a=01",
+            "a=123456789012345",
+            "a=1234567890123456",
+            "a=-999999999999999",
+            "a=1.5",
+            "a=1.",
+            "a=1.2345",
+            "a=123456789012.1",
+            "a=1234567890123.1",
+            "a=\"b\"",
+            "a=\"\"",
+            "a=\"b\\\"\\\\c\"",
+            "a=\"\\b\"",
+            "a=\"b",
+            "a=\"\t\"",
+            "a=\"\u{e9}\"",
+            "a=b",
+            "a=B:c/d",
+            "a=*",
+            "a=b(",
+            "a=?1",
+            "a=?0",
+            "a=?2",
+            "a=?",
+            "a=:YQ==:",
+            "a=:YQ:",
+            "a=:Y:",
+            "a=:=:",
+            "a=@1",
+            "a=@1.5",
+            "a=@x",
+            "a=%\"b%c3%a9\"",
+            "a=%\"%c3\"",
+            "a=%\"%C3%A9\"",
+            "a=%b",
+            "a=()",
+            "a=( )",
+            "a=(1)",
+            "a=(1 2)",
+            "a=(1  2 )",
+            "a=(1,2)",
+            "a=(1 \"b\";c=1 d);e",
+            "a=(1",
+            "a=(1)2",
+            "a=((1))",
+            "a=1, a=2",
+            "a=1, b, a",
+            "a=2, a=b",
+            "a;b, c;d=1",
+            "a=1\u{a0}",
+            "a=1 \t",
+            "\ta",
+        ] {
+            assert_eq!(ours(text.as_bytes()), theirs(text.as_bytes()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_members_stand_in_their_order() {
+        let read = dictionary(b"max-age=5;x, max-age=7, private=\"a\", no-store").unwrap();
+        let expected = [
+            (&b"max-age"[..], Value::Integer(5)),
+            (b"max-age", Value::Integer(7)),
+            (b"private", Value::Text(Escaped(b"a"))),
+            (b"no-store", Value::Boolean(true)),
+        ];
+        assert_eq!(read, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn dictionaries_are_those_of_another_parser(
+            text in r#"([a*A][a-z0-9_.*-]{0,3}(=(-?[0-9]{0,16}(\.[0-9]{0,4})?|"[a-c\\" é]{0,5}"?|[a-z*][a-z:/(]{0,3}|\?[0-2]|:[A-Za-z0-9+/]{0,6}={0,3}:?|@-?[0-9.]{0,4}|%"(%[0-9a-f]{2}|[a-c ]){0,4}"|\([a-c1"; ]{0,6}\)))?(; ?[ab](=[?01a"]{0,3})?)?[ \t]{0,2},?[ \t]{0,2}){0,4}"#,
+        ) {
+            prop_assert_eq!(ours(text.as_bytes()), theirs(text.as_bytes()), "{}", text);
+        }
+
+        #[test]
+        fn any_bytes_are_what_they_are_to_another_parser(
+            bytes in prop::collection::vec(any::<u8>(), 0..30),
+        ) {
+            prop_assert_eq!(ours(&bytes), theirs(&bytes));
+        }
+    }
+}

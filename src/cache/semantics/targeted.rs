@@ -46,21 +46,27 @@ fn read(headers: &HeaderMap, name: &HeaderName) -> Option<ResponseDirectives> {
     };
 
     let mut directives = ResponseDirectives {
-        is_malformed: false,
         no_store: flag(value("no-store"))?,
-        no_cache: false,
-        is_private: false,
         is_public: flag(value("public"))?,
         must_revalidate: flag(value("must-revalidate"))?,
         proxy_revalidate: flag(value("proxy-revalidate"))?,
         must_understand: flag(value("must-understand"))?,
         no_transform: flag(value("no-transform"))?,
-        max_age: seconds(value("max-age"))?,
-        s_maxage: seconds(value("s-maxage"))?,
-        stale_while_revalidate: seconds(value("stale-while-revalidate"))?,
-        stale_if_error: seconds(value("stale-if-error"))?,
-        fields: Vec::new(),
+        ..ResponseDirectives::default()
     };
+    for (name, time) in [
+        ("max-age", &mut directives.max_age),
+        ("s-maxage", &mut directives.s_maxage),
+        (
+            "stale-while-revalidate",
+            &mut directives.stale_while_revalidate,
+        ),
+        ("stale-if-error", &mut directives.stale_if_error),
+    ] {
+        if let Some(value) = value(name) {
+            *time = Some(seconds(value)?);
+        }
+    }
     qualified(&mut directives, value("no-cache"), |it| it.no_cache = true)?;
     qualified(&mut directives, value("private"), |it| it.is_private = true)?;
     Some(directives)
@@ -86,12 +92,11 @@ fn flag(value: Option<Value<'_>>) -> Option<bool> {
     }
 }
 
-/// A time before its beginning has passed.
-fn seconds(value: Option<Value<'_>>) -> Option<Option<Duration>> {
+/// A number below zero is the right type, and a time that is over.
+fn seconds(value: Value<'_>) -> Option<Duration> {
     match value {
-        None => Some(None),
-        Some(Value::Integer(seconds)) => Some(Some(clamped(u64::try_from(seconds).unwrap_or(0)))),
-        Some(_) => None,
+        Value::Integer(seconds) => Some(clamped(u64::try_from(seconds).unwrap_or(0))),
+        _ => None,
     }
 }
 
@@ -108,4 +113,152 @@ fn qualified(
         Some(Value::Integer(_) | Value::Other) => return None,
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const OWN: HeaderName = HeaderName::from_static("stash-cache-control");
+    const CDN: HeaderName = HeaderName::from_static("cdn-cache-control");
+
+    fn read_from(lines: &[(&'static str, &'static str)]) -> Governing {
+        let lines = lines.iter().map(|(name, value)| {
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            (HeaderName::from_static(name), value)
+        });
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(name, value);
+        }
+        governing(&headers, &[OWN, CDN])
+    }
+
+    fn targeted(value: &'static str) -> Option<ResponseDirectives> {
+        let read = read_from(&[
+            ("cdn-cache-control", value),
+            ("cache-control", "max-age=77"),
+        ]);
+        if !read.is_targeted {
+            assert_eq!(read.directives.max_age, Some(Duration::from_secs(77)));
+        }
+        read.is_targeted.then_some(read.directives)
+    }
+
+    #[test]
+    fn a_valid_field_governs_in_the_place_of_cache_control() {
+        let read = read_from(&[
+            ("cache-control", "no-store, private"),
+            ("cdn-cache-control", "max-age=60;x=1, foo=(1 2)"),
+        ]);
+        let expected = ResponseDirectives {
+            max_age: Some(Duration::from_secs(60)),
+            ..ResponseDirectives::default()
+        };
+        assert_eq!((read.is_targeted, read.directives), (true, expected));
+        let read = read_from(&[
+            ("cache-control", "no-store"),
+            ("other-cache-control", "max-age=1"),
+        ]);
+        assert!(!read.is_targeted && read.directives.no_store);
+    }
+
+    #[test]
+    fn the_first_valid_field_of_the_list_governs() {
+        let age = |lines: &[_]| read_from(lines).directives.max_age.map(|age| age.as_secs());
+        let second = ("cdn-cache-control", "max-age=2");
+        assert_eq!(
+            age(&[second, ("stash-cache-control", "max-age=1")]),
+            Some(1)
+        );
+        assert_eq!(age(&[second, ("stash-cache-control", "max-age=")]), Some(2));
+        assert_eq!(age(&[second, ("stash-cache-control", " ")]), Some(2));
+    }
+
+    #[test]
+    fn what_is_empty_or_no_dictionary_is_as_if_it_were_not_there() {
+        for value in [
+            "",
+            " ",
+            "max-age=60,",
+            "Max-Age=60",
+            "max-age =60",
+            "max-age= 60",
+            "max-age=60; ",
+            "\u{e9}",
+            "a=\"b",
+            "no-store no-cache",
+        ] {
+            assert_eq!(targeted(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_wrong_type_of_a_directive_that_is_known_makes_the_field_void() {
+        for value in [
+            "max-age",
+            "max-age=\"60\"",
+            "max-age=60.0",
+            "max-age=a",
+            "max-age=(60)",
+            "max-age=@60",
+            "s-maxage=?1",
+            "stale-if-error=a",
+            "stale-while-revalidate=:YQ==:",
+            "no-store=1",
+            "public=a",
+            "must-revalidate=\"\"",
+            "private=1",
+            "no-cache=(a)",
+            "must-understand=1",
+            "proxy-revalidate=1",
+            "no-transform=a",
+            "no-store, max-age=a",
+        ] {
+            assert_eq!(targeted(value), None, "{value}");
+        }
+        assert!(targeted("unknown=a, another=(1 2), third=\"\"").is_some());
+    }
+
+    #[test]
+    fn the_last_of_a_key_counts() {
+        let read = targeted("max-age=5, max-age=7, no-store, no-store=?0").unwrap();
+        assert_eq!(read.max_age, Some(Duration::from_secs(7)));
+        assert!(!read.no_store);
+        assert!(targeted("max-age=a, max-age=7").is_some());
+        assert_eq!(targeted("max-age=7, max-age=a"), None);
+    }
+
+    #[test]
+    fn times_are_clamped() {
+        let read = targeted("max-age=-1, s-maxage=999999999999").unwrap();
+        assert_eq!(read.max_age, Some(Duration::ZERO));
+        assert_eq!(read.s_maxage, Some(Duration::from_secs(1 << 31)));
+    }
+
+    #[test]
+    fn fields_are_named_in_strings() {
+        let read = targeted("private=\"a, b\", no-cache=?0").unwrap();
+        assert!(!read.is_private && !read.no_cache);
+        assert_eq!(read.fields, ["a", "b"]);
+        let read = targeted("private=x, no-cache=\"a b\"").unwrap();
+        assert!(read.is_private && read.no_cache && read.fields.is_empty());
+    }
+
+    #[test]
+    fn lines_are_joined() {
+        let read = read_from(&[
+            ("cdn-cache-control", "max-age=60"),
+            ("cdn-cache-control", "private"),
+        ]);
+        assert!(read.is_targeted && read.directives.is_private);
+        assert!(read.directives.max_age.is_some());
+        let read = read_from(&[
+            ("cdn-cache-control", "max-age=60"),
+            ("cdn-cache-control", "A"),
+        ]);
+        assert!(!read.is_targeted);
+    }
 }
