@@ -578,7 +578,13 @@ mod tests {
         let denial = marked(|it| {
             let name = "name".into();
             let code = crate::grpc::GrpcCode::UNAVAILABLE;
-            it.insert(Rejection::new("layer", &name, StatusCode::OK, code, "title"));
+            it.insert(Rejection::new(
+                "layer",
+                &name,
+                StatusCode::OK,
+                code,
+                "title",
+            ));
         });
         assert_eq!(denial, Some(NotStored::Denial));
     }
