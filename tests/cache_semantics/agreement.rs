@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree as _};
 use tower_stash::cache::NotStored;
 
 use crate::{Case, Line, date};
