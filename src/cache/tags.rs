@@ -177,3 +177,123 @@ pub(in crate::cache) const MAX_TAGS: usize = 64;
 
 /// In bytes.
 pub(in crate::cache) const MAX_TAG_LEN: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn extensions(tags: CacheTags) -> Extensions {
+        let mut extensions = Extensions::new();
+        extensions.insert(tags);
+        extensions
+    }
+
+    fn plain(tags: &[&str]) -> Vec<Tag> {
+        let tags = tags.iter();
+        tags.map(|tag| Tag::Plain(tag.as_bytes().into())).collect()
+    }
+
+    fn named(lines: &[(&'static str, &str)]) -> Result<Vec<Tag>, TagProblem> {
+        read(&Extensions::new(), &headers(lines))
+    }
+
+    fn own(tags: impl IntoIterator<Item = String>) -> Result<Vec<Tag>, TagProblem> {
+        read(&extensions(CacheTags::new(tags)), &HeaderMap::new())
+    }
+
+    #[test]
+    fn tags_of_all_sources_count_once() {
+        let tags = extensions(CacheTags::new(["a", "b c"]).with_tag("a"));
+        let response = headers(&[
+            ("cache-tag", "d, b c ,a"),
+            ("cache-tag", "e"),
+            ("surrogate-key", "f  g\te"),
+            ("cache-groups", "\"h\""),
+        ]);
+        let mut expected = plain(&["a", "b c", "d", "e", "f", "g"]);
+        expected.push(Tag::Group(b"h"[..].into()));
+        assert_eq!(read(&tags, &response), Ok(expected));
+    }
+
+    #[test]
+    fn a_group_is_no_plain_tag() {
+        let tags = named(&[("cache-tag", "a"), ("cache-groups", "\"a\"")]);
+        assert_eq!(tags.unwrap().len(), 2);
+    }
+
+    #[test]
+    fn case_makes_another_tag() {
+        assert_eq!(named(&[("cache-tag", "a,A")]), Ok(plain(&["a", "A"])));
+    }
+
+    #[test]
+    fn the_empty_tag_is_none() {
+        assert_eq!(own([String::new()]), Ok(Vec::new()));
+        let lines = [
+            ("cache-tag", ", ,"),
+            ("cache-tag", ""),
+            ("surrogate-key", "  "),
+            ("cache-groups", "\"\""),
+        ];
+        assert_eq!(named(&lines), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn sixty_four_tags_are_enough_and_one_more_too_many() {
+        let tags = |count| own((0..count).map(|tag: usize| tag.to_string()));
+        assert_eq!(tags(64).unwrap().len(), 64);
+        assert_eq!(tags(65), Err(TagProblem::TooMany));
+        let repeated = own((0..200).map(|tag| (tag % 64).to_string()));
+        assert_eq!(repeated.unwrap().len(), 64);
+    }
+
+    #[test]
+    fn a_tag_has_at_most_128_bytes_wherever_it_stands() {
+        let (longest, longer) = ("a".repeat(128), "a".repeat(129));
+        assert_eq!(own([longest.clone()]).unwrap().len(), 1);
+        assert_eq!(own([longer.clone()]), Err(TagProblem::TooLong));
+        assert_eq!(own(["\u{fc}".repeat(65)]), Err(TagProblem::TooLong));
+        for (name, quote) in [
+            ("cache-tag", ""),
+            ("surrogate-key", ""),
+            ("cache-groups", "\""),
+        ] {
+            let line = |tag: &str| format!("{quote}{tag}{quote}");
+            assert_eq!(named(&[(name, &line(&longest))]).unwrap().len(), 1);
+            let problem = named(&[(name, &line(&longer))]);
+            assert_eq!(problem, Err(TagProblem::TooLong), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_tag_in_a_header_is_the_same_as_in_the_extension() {
+        let named = named(&[("cache-tag", "\u{fc}")]);
+        assert_eq!(named, own(["\u{fc}".to_owned()]));
+    }
+
+    #[cfg(feature = "axum")]
+    #[test]
+    fn tags_are_part_of_a_response_and_add_up() {
+        use axum::response::IntoResponse as _;
+
+        let tags = |response: axum::response::Response| {
+            let tags = response.extensions().get::<CacheTags>().cloned();
+            tags.unwrap().iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(tags(CacheTags::new(["a"]).into_response()), ["a"]);
+        let response = (CacheTags::new(["a"]), CacheTags::new(["b"]), "body");
+        let mut added = tags(response.into_response());
+        added.sort();
+        assert_eq!(added, ["a", "b"]);
+    }
+}

@@ -156,3 +156,259 @@ const PRECONDITIONS: [HeaderName; 6] = [
 ];
 
 const NOT_MODIFIED: [HeaderName; 6] = [DATE, ETAG, CACHE_CONTROL, CONTENT_LOCATION, EXPIRES, VARY];
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn is_not_modified(request: &[(&'static str, &str)], stored: &[(&'static str, &str)]) -> bool {
+        let condition = evaluate(&headers(request), StatusCode::OK, &headers(stored));
+        condition == Condition::NotModified
+    }
+
+    fn is_listed(lines: &[&str], etag: &str) -> bool {
+        let lines: Vec<_> = lines.iter().map(|line| ("if-none-match", *line)).collect();
+        is_not_modified(&lines, &[("etag", etag)])
+    }
+
+    #[test]
+    fn a_client_that_names_the_tag_has_the_response() {
+        assert!(is_listed(&["\"a\""], "\"a\""));
+        assert!(!is_listed(&["\"b\""], "\"a\""));
+        assert!(!is_listed(&["\"A\""], "\"a\""));
+    }
+
+    #[test]
+    fn tags_are_compared_weakly() {
+        assert!(is_listed(&["W/\"a\""], "\"a\""));
+        assert!(is_listed(&["\"a\""], "W/\"a\""));
+        assert!(is_listed(&["W/\"a\""], "W/\"a\""));
+    }
+
+    #[test]
+    fn lists_are_read_over_all_lines_with_empty_members() {
+        assert!(is_listed(&["\"1\", \"a\", \"2\""], "\"a\""));
+        assert!(is_listed(&["\"1\",W/\"2\",\"a\""], "\"a\""));
+        assert!(is_listed(&["\"1\"", "", ", ,\"a\" ,"], "\"a\""));
+    }
+
+    #[test]
+    fn a_comma_in_a_tag_ends_none() {
+        assert!(is_listed(&["\"a,b\""], "\"a,b\""));
+        assert!(!is_listed(&["\"x,\",\"a\",\",y\""], "\",\""));
+        assert!(is_listed(&["\"x,\",\"a\",\",y\""], "\"a\""));
+    }
+
+    #[test]
+    fn a_star_alone_is_any_response() {
+        assert!(is_listed(&[" * "], "\"a\""));
+        assert!(is_not_modified(&[("if-none-match", "*")], &[]));
+        assert!(!is_listed(&["*, \"a\""], "\"a\""));
+        assert!(!is_listed(&["*", "*"], "\"a\""));
+        assert!(!is_listed(&["\"*\""], "\"a\""));
+    }
+
+    #[test]
+    fn a_list_with_a_fault_in_it_matches_nothing() {
+        for line in [
+            "a",
+            "\"a\" \"b\"",
+            "\"a\"b",
+            "\"a\", b",
+            "b, \"a\"",
+            "w/\"a\"",
+            "\"a\"; \"b\"",
+            "\"a\", \"",
+            "",
+            ",",
+        ] {
+            assert!(!is_listed(&[line], "\"a\""), "{line}");
+        }
+        assert!(!is_listed(&["\"a\"", "x"], "\"a\""));
+    }
+
+    #[test]
+    fn a_malformed_stored_tag_is_none() {
+        for etag in ["a", "*", "\"a\", \"b\"", "W/a"] {
+            assert!(!is_listed(&["\"a\"", "\"b\""], etag), "{etag}");
+            assert!(!is_listed(&[etag], etag) || etag == "*", "{etag}");
+        }
+    }
+
+    #[test]
+    fn tags_come_before_dates() {
+        let stored = [("etag", "\"a\""), ("last-modified", MONDAY)];
+        let asks = |tag| {
+            is_not_modified(
+                &[("if-none-match", tag), ("if-modified-since", MONDAY)],
+                &stored,
+            )
+        };
+        assert!(!asks("\"b\""));
+        assert!(!asks("malformed"));
+        let later = [("if-none-match", "\"a\""), ("if-modified-since", SUNDAY)];
+        assert!(is_not_modified(&later, &stored));
+    }
+
+    #[test]
+    fn what_was_not_modified_since_is_not_sent() {
+        let stored = [("last-modified", MONDAY), ("date", TUESDAY)];
+        for (since, expected) in [(SUNDAY, false), (MONDAY, true), (TUESDAY, true)] {
+            let is_spared = is_not_modified(&[("if-modified-since", since)], &stored);
+            assert_eq!(is_spared, expected, "{since}");
+        }
+        let rfc_850 = "Monday, 06-Jan-20 00:00:00 GMT";
+        assert!(is_not_modified(&[("if-modified-since", rfc_850)], &stored));
+    }
+
+    #[test]
+    fn without_last_modified_a_response_is_as_old_as_its_date() {
+        for (since, expected) in [(SUNDAY, false), (MONDAY, true)] {
+            let asks = [("if-modified-since", since)];
+            assert_eq!(is_not_modified(&asks, &[("date", MONDAY)]), expected);
+        }
+        assert!(!is_not_modified(&[("if-modified-since", MONDAY)], &[]));
+    }
+
+    #[test]
+    fn dates_that_are_none_are_ignored() {
+        let stored = [("last-modified", MONDAY)];
+        for since in [
+            "",
+            "0",
+            "yesterday",
+            "Mon, 06 Jan 2020 00:00:00",
+            "1578268800",
+        ] {
+            assert!(!is_not_modified(&[("if-modified-since", since)], &stored));
+        }
+        let twice = [
+            ("if-modified-since", TUESDAY),
+            ("if-modified-since", TUESDAY),
+        ];
+        assert!(!is_not_modified(&twice, &stored));
+    }
+
+    #[test]
+    fn other_statuses_are_sent_whole() {
+        let asks = headers(&[("if-none-match", "*")]);
+        for status in [203, 204, 206, 301, 404, 410, 500] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let condition = evaluate(&asks, status, &HeaderMap::new());
+            assert_eq!(condition, Condition::Full, "{status}");
+        }
+    }
+
+    #[test]
+    fn preconditions_and_range_are_taken_with_all_their_lines() {
+        let ours = [("accept", "a"), ("if", "x")];
+        let taken = [
+            ("if-none-match", "\"a\""),
+            ("if-none-match", "\"b\""),
+            ("if-modified-since", MONDAY),
+            ("if-match", "*"),
+            ("if-unmodified-since", MONDAY),
+            ("if-range", "\"a\""),
+            ("range", "bytes=0-1"),
+        ];
+        let mut request = headers(&[&ours[..], &taken].concat());
+        assert_eq!(take_preconditions(&mut request), headers(&taken));
+        assert_eq!(request, headers(&ours));
+    }
+
+    #[test]
+    fn a_validation_names_both_validators_as_they_were_sent() {
+        let stored = headers(&[("etag", "W/\"a\""), ("last-modified", MONDAY)]);
+        let mut request = headers(&[("accept", "a")]);
+        ask_whether_valid(&mut request, &stored);
+        let expected = [
+            ("accept", "a"),
+            ("if-none-match", "W/\"a\""),
+            ("if-modified-since", MONDAY),
+        ];
+        assert_eq!(request, headers(&expected));
+        assert!(has_validators(&stored));
+    }
+
+    #[test]
+    fn what_is_no_validator_is_not_sent_back() {
+        for stored in [
+            &[("etag", "*")][..],
+            &[("etag", "\"a\", \"b\"")],
+            &[("etag", "\"a\""), ("etag", "\"a\"")],
+            &[("last-modified", "0")],
+            &[("date", MONDAY)],
+        ] {
+            let (mut request, stored) = (HeaderMap::new(), headers(stored));
+            ask_whether_valid(&mut request, &stored);
+            assert!(request.is_empty(), "{stored:?}");
+            assert!(!has_validators(&stored));
+        }
+    }
+
+    #[test]
+    fn a_304_carries_what_the_rfc_says_and_no_more() {
+        let carried = [
+            ("date", MONDAY),
+            ("etag", "\"a\""),
+            ("cache-control", "max-age=1"),
+            ("cache-control", "public"),
+            ("content-location", "/a"),
+            ("expires", MONDAY),
+            ("vary", "a"),
+        ];
+        let others = [
+            ("content-type", "text/plain"),
+            ("content-length", "3"),
+            ("set-cookie", "a=b"),
+            ("last-modified", MONDAY),
+        ];
+        let stored = headers(&[&others[..], &carried].concat());
+        assert_eq!(not_modified_headers(&stored), headers(&carried));
+    }
+
+    #[test]
+    fn a_304_without_a_tag_says_when_the_response_was_modified() {
+        let stored = headers(&[("last-modified", MONDAY), ("server", "x")]);
+        let expected = headers(&[("last-modified", MONDAY)]);
+        assert_eq!(not_modified_headers(&stored), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_a_list_is_no_matter(
+            mut tags in prop::collection::vec("(W/)?\"[a-c,]{0,2}\"", 1..5),
+            stored in "(W/)?\"[a-c,]{0,2}\"",
+        ) {
+            let is_there = is_listed(&[&tags.join(", ")], &stored);
+            tags.reverse();
+            let lines: Vec<_> = tags.iter().map(String::as_str).collect();
+            prop_assert_eq!(is_there, is_listed(&lines, &stored));
+            let opaque = |tag: &str| tag.trim_start_matches("W/").to_owned();
+            let expected = tags.iter().any(|tag| opaque(tag) == opaque(&stored));
+            prop_assert_eq!(is_there, expected);
+        }
+
+        #[test]
+        fn a_tag_that_is_not_there_is_never_found(line in "[ -~]{0,20}") {
+            let is_star = line.trim() == "*";
+            prop_assert_eq!(is_listed(&[&line], "\"not printable: \u{fc}\""), is_star);
+            prop_assert_eq!(is_listed(&[&line], "\"\u{fc}\""), is_star);
+        }
+    }
+
+    const SUNDAY: &str = "Sun, 05 Jan 2020 00:00:00 GMT";
+    const MONDAY: &str = "Mon, 06 Jan 2020 00:00:00 GMT";
+    const TUESDAY: &str = "Tue, 07 Jan 2020 00:00:00 GMT";
+}

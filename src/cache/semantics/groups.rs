@@ -29,3 +29,99 @@ pub(in crate::cache) fn invalidated(
 const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 
 const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(name: &'static str, lines: &[&'static str]) -> HeaderMap {
+        let lines = lines.iter().map(|line| HeaderValue::from_static(line));
+        lines
+            .map(|line| (HeaderName::from_static(name), line))
+            .collect()
+    }
+
+    fn groups(lines: &[&'static str]) -> Vec<String> {
+        texts(of(&response("cache-groups", lines)))
+    }
+
+    fn texts(groups: Vec<Vec<u8>>) -> Vec<String> {
+        let groups = groups.into_iter();
+        groups
+            .map(|group| String::from_utf8(group).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn groups_are_the_strings_of_all_lines() {
+        assert_eq!(groups(&["\"a\", \"B c\"", "\"d\""]), ["a", "B c", "d"]);
+        assert_eq!(groups(&[r#""a\"\\,b";x=1;y , "c";z"#]), ["a\"\\,b", "c"]);
+        assert!(groups(&[]).is_empty());
+        assert!(groups(&[""]).is_empty());
+    }
+
+    #[test]
+    fn case_makes_another_group() {
+        assert_eq!(groups(&["\"a\", \"A\""]), ["a", "A"]);
+    }
+
+    #[test]
+    fn a_field_that_is_no_list_of_strings_names_none() {
+        for line in [
+            "a",
+            "\"a\", b",
+            "\"a\", 1",
+            "\"a\",",
+            "\"a\" \"b\"",
+            "\"a",
+            "(\"a\")",
+            "\"a\";X",
+            "\"a\", , \"b\"",
+            ":YQ==:",
+        ] {
+            assert!(groups(&[line]).is_empty(), "{line}");
+        }
+        assert!(groups(&["\"a\"", "b"]).is_empty());
+        assert!(groups(&["\"a\"", ""]).is_empty());
+    }
+
+    #[test]
+    fn unsafe_methods_that_succeed_invalidate_groups_once_each() {
+        let response = response("cache-group-invalidation", &["\"b\", \"a\"", "\"b\""]);
+        let of = |method, status| texts(invalidated(&method, status, &response));
+        assert_eq!(of(Method::POST, StatusCode::OK), ["a", "b"]);
+        assert!(of(Method::GET, StatusCode::OK).is_empty());
+        assert!(of(Method::POST, StatusCode::CONFLICT).is_empty());
+    }
+
+    #[test]
+    fn belonging_to_a_group_invalidates_nothing() {
+        let response = response("cache-groups", &["\"a\""]);
+        assert!(invalidated(&Method::POST, StatusCode::OK, &response).is_empty());
+    }
+
+    #[test]
+    fn thirty_two_groups_of_thirty_two_characters_are_read() {
+        let members: Vec<_> = (0..32).map(|n| format!("\"{n:032}\"")).collect();
+        let line = HeaderValue::try_from(members.join(", ")).unwrap();
+        let response = HeaderMap::from_iter([(CACHE_GROUPS, line)]);
+        assert_eq!(of(&response).len(), 32);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn groups_are_those_of_another_parser(line in r#"( ?("[ab\\" ]{0,3}"|a|1)(;a|;A|;a=1)?[, ]{0,3}){0,4}"#) {
+            let members: Option<sfv::List> = sfv::Parser::new(&line).parse().ok();
+            let text = |entry: &sfv::ListEntry| match entry {
+                sfv::ListEntry::Item(item) => {
+                    item.bare_item.as_string().map(|text| text.as_str().to_owned())
+                }
+                sfv::ListEntry::InnerList(_) => None,
+            };
+            let expected = members.and_then(|members| members.iter().map(text).collect());
+            let response = HeaderMap::from_iter([(CACHE_GROUPS, HeaderValue::try_from(&line).unwrap())]);
+            let expected: Vec<String> = expected.unwrap_or_default();
+            proptest::prop_assert_eq!(texts(of(&response)), expected);
+        }
+    }
+}

@@ -63,3 +63,86 @@ fn is_of_connection(name: &HeaderName, response: &HeaderMap) -> bool {
     lines::members(response, &CONNECTION)
         .any(|option| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn what_belongs_to_one_connection_proxy_or_moment_is_not_stored() {
+        for name in [
+            "connection",
+            "keep-alive",
+            "te",
+            "transfer-encoding",
+            "upgrade",
+            "proxy-authenticate",
+            "proxy-authentication-info",
+            "proxy-authorization",
+            "proxy-connection",
+            "age",
+            "cache-tag",
+            "surrogate-key",
+        ] {
+            let stored = stored(&headers(&[(name, "1"), ("a", "2")]), &[]);
+            assert_eq!(stored, headers(&[("a", "2")]), "{name}");
+        }
+    }
+
+    #[test]
+    fn all_else_is_stored_with_all_its_lines() {
+        let response = headers(&[
+            ("set-cookie", "a=b"),
+            ("set-cookie", "c=d"),
+            ("cache-status", "a; hit"),
+            ("cache-groups", "\"a\""),
+            ("stash-cache-control", "max-age=1"),
+            ("content-length", "3"),
+            ("trailer", "x"),
+            ("date", "now"),
+            ("proxying", "1"),
+        ]);
+        assert_eq!(stored(&response, &[]), response);
+    }
+
+    #[test]
+    fn what_connection_names_is_not_stored() {
+        let response = headers(&[
+            ("connection", "close, A"),
+            ("connection", ",b ,"),
+            ("a", "1"),
+            ("b", "2"),
+            ("c", "3"),
+        ]);
+        assert_eq!(stored(&response, &[]), headers(&[("c", "3")]));
+    }
+
+    #[test]
+    fn what_is_to_be_dropped_is_not_stored() {
+        let response = headers(&[("set-cookie", "a=b"), ("x-user", "1"), ("c", "3")]);
+        let dropped = [http::header::SET_COOKIE, HeaderName::from_static("x-user")];
+        assert_eq!(stored(&response, &dropped), headers(&[("c", "3")]));
+    }
+
+    #[test]
+    fn tags_do_not_leave_the_service() {
+        let mut answer = headers(&[("cache-tag", "a"), ("surrogate-key", "b"), ("c", "d")]);
+        cut_tags(&mut answer);
+        assert_eq!(answer, headers(&[("c", "d")]));
+    }
+
+    #[test]
+    fn each_line_counts_with_its_name() {
+        assert_eq!(size(&headers(&[("ab", "123"), ("ab", ""), ("c", "4")])), 9);
+    }
+}

@@ -177,3 +177,253 @@ fn without_dots(path: &str) -> String {
 
 /// Of one header: a response has one, and a hostile one is not to make a thousand purges.
 const MAX_LINES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn resolved_from(base: &str, reference: &str) -> Option<String> {
+        let reference = HeaderValue::from_bytes(reference.as_bytes()).ok()?;
+        same_origin(&base.parse().unwrap(), &reference).map(|url| url.to_string())
+    }
+
+    fn resolved(reference: &str) -> Option<String> {
+        resolved_from("http://a/b/c/d;p?q", reference)
+    }
+
+    fn urls_of(method: &str, status: u16, lines: &[(&'static str, &'static str)]) -> Vec<String> {
+        let mut response = HeaderMap::new();
+        for (name, value) in lines {
+            response.append(*name, HeaderValue::from_static(value));
+        }
+        let (method, status) = (
+            method.parse().unwrap(),
+            StatusCode::from_u16(status).unwrap(),
+        );
+        let target = "https://example.com/a/b?c".parse().unwrap();
+        let urls = urls(&method, &target, status, &response);
+        urls.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn success_of_an_unsafe_or_unknown_method_invalidates_its_url() {
+        for method in [
+            "POST", "PUT", "PATCH", "DELETE", "CONNECT", "M-SEARCH", "get", "LOCK",
+        ] {
+            for status in [200, 201, 204, 299, 303, 304, 399] {
+                let urls = urls_of(method, status, &[]);
+                assert_eq!(urls, ["https://example.com/a/b?c"], "{method} {status}");
+            }
+        }
+    }
+
+    #[test]
+    fn safe_methods_invalidate_nothing() {
+        for method in [
+            "GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY",
+        ] {
+            assert!(
+                urls_of(method, 200, &[("location", "/x")]).is_empty(),
+                "{method}"
+            );
+        }
+    }
+
+    #[test]
+    fn failures_invalidate_nothing() {
+        for status in [100, 103, 400, 404, 409, 499, 500, 503, 999] {
+            assert!(
+                urls_of("POST", status, &[("location", "/x")]).is_empty(),
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn location_and_content_location_of_the_same_origin_are_invalidated_once() {
+        let lines = [
+            ("location", "/x"),
+            ("content-location", "HTTPS://EXAMPLE.com:443/y?z#f"),
+            ("content-location", "../x"),
+            ("content-location", ""),
+        ];
+        let urls = urls_of("POST", 201, &lines);
+        let expected = [
+            "https://example.com/a/b?c",
+            "https://example.com/x",
+            "https://example.com/y?z",
+        ];
+        assert_eq!(urls, expected);
+    }
+
+    #[test]
+    fn many_lines_make_few_purges() {
+        let lines: Vec<_> = ["/1", "/2", "/3", "/4", "/5", "/6"]
+            .map(|path| ("location", path))
+            .into();
+        assert_eq!(urls_of("POST", 201, &lines).len(), 1 + MAX_LINES);
+    }
+
+    #[test]
+    fn a_target_that_is_not_absolute_is_given_back_alone() {
+        let response = HeaderMap::from_iter([(LOCATION, HeaderValue::from_static("/x"))]);
+        let target: Uri = "/a".parse().unwrap();
+        let urls = urls(&Method::POST, &target, StatusCode::OK, &response);
+        assert_eq!(urls, [target]);
+    }
+
+    /// RFC 3986 §5.4.1, §5.4.2.
+    #[test]
+    fn references_are_resolved_as_the_examples_of_the_rfc() {
+        for (reference, expected) in [
+            ("g", "http://a/b/c/g"),
+            ("./g", "http://a/b/c/g"),
+            ("g/", "http://a/b/c/g/"),
+            ("/g", "http://a/g"),
+            ("?y", "http://a/b/c/d;p?y"),
+            ("g?y", "http://a/b/c/g?y"),
+            ("#s", "http://a/b/c/d;p?q"),
+            ("g#s", "http://a/b/c/g"),
+            ("g?y#s", "http://a/b/c/g?y"),
+            (";x", "http://a/b/c/;x"),
+            ("g;x", "http://a/b/c/g;x"),
+            ("g;x?y#s", "http://a/b/c/g;x?y"),
+            ("", "http://a/b/c/d;p?q"),
+            (".", "http://a/b/c/"),
+            ("./", "http://a/b/c/"),
+            ("..", "http://a/b/"),
+            ("../", "http://a/b/"),
+            ("../g", "http://a/b/g"),
+            ("../..", "http://a/"),
+            ("../../", "http://a/"),
+            ("../../g", "http://a/g"),
+            ("../../../g", "http://a/g"),
+            ("../../../../g", "http://a/g"),
+            ("/./g", "http://a/g"),
+            ("/../g", "http://a/g"),
+            ("g.", "http://a/b/c/g."),
+            (".g", "http://a/b/c/.g"),
+            ("g..", "http://a/b/c/g.."),
+            ("..g", "http://a/b/c/..g"),
+            ("./../g", "http://a/b/g"),
+            ("./g/.", "http://a/b/c/g/"),
+            ("g/./h", "http://a/b/c/g/h"),
+            ("g/../h", "http://a/b/c/h"),
+            ("g;x=1/./y", "http://a/b/c/g;x=1/y"),
+            ("g;x=1/../y", "http://a/b/c/y"),
+            ("g?y/./x", "http://a/b/c/g?y/./x"),
+            ("g?y/../x", "http://a/b/c/g?y/../x"),
+            ("//a/g", "http://a/g"),
+            ("//A:80", "http://a/"),
+            ("http://a/./g?", "http://a/g?"),
+            ("//a?y", "http://a/?y"),
+        ] {
+            assert_eq!(
+                resolved(reference).as_deref(),
+                Some(expected),
+                "{reference}"
+            );
+        }
+        // Of other schemes, or other hosts.
+        for reference in ["g:h", "//g", "http:g"] {
+            assert_eq!(resolved(reference), None, "{reference}");
+        }
+    }
+
+    #[test]
+    fn another_origin_is_left_alone() {
+        for reference in [
+            "https://a/g",
+            "http://a:81/g",
+            "http://b/g",
+            "//b/g",
+            "///g",
+            "http:///g",
+            "http://a.b/g",
+            "http://a@b/g",
+            "http://b@a/g",
+            "http://a:b@a/g",
+            "http://a:99999/g",
+            "http://a:80:80/g",
+            "http://a:x/g",
+            "http://a\\@b/g",
+            "http://[a]/g",
+            "http://[::1]/g",
+            "http:/g",
+            "ftp://a/g",
+            "javascript:alert(1)",
+            "a:80/g",
+            "http//:",
+            "g h",
+            "\u{fc}:",
+            "/\u{0}",
+        ] {
+            let resolved = resolved(reference);
+            let is_alone =
+                resolved.is_none() || resolved.as_deref() == Some("http://a/b/c/http//:");
+            assert!(is_alone, "{reference}: {resolved:?}");
+        }
+    }
+
+    #[test]
+    fn ports_are_compared_as_the_scheme_has_them() {
+        for (base, reference, is_same) in [
+            ("https://a/", "https://a:443/g", true),
+            ("https://a:443/", "//a/g", true),
+            ("https://a/", "https://a:80/g", false),
+            ("http://a:8080/", "http://a:8080/g", true),
+            ("http://a:8080/", "http://a/g", false),
+            ("http://a/", "http://a:/g", true),
+            ("http://[::1]/", "http://[::1]:80/g", true),
+            ("http://[::1]:8080/", "http://[::1]/g", false),
+        ] {
+            let is_resolved = resolved_from(base, reference).is_some();
+            assert_eq!(is_resolved, is_same, "{base} {reference}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_merged_with_a_base_without_one() {
+        assert_eq!(resolved_from("http://a", "g").unwrap(), "http://a/g");
+        assert_eq!(resolved_from("http://a?x", "..").unwrap(), "http://a/");
+        assert_eq!(
+            resolved_from("http://a/./b", "?x").unwrap(),
+            "http://a/./b?x"
+        );
+    }
+
+    #[test]
+    fn escaped_dots_and_backslashes_are_of_a_path_like_any_other() {
+        assert_eq!(resolved("/x/%2e%2E/y").unwrap(), "http://a/x/%2e%2E/y");
+        assert!(resolved("/\\b/g").is_none_or(|url| url.starts_with("http://a/")));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_leaves_the_origin(reference in "[a-c:/?#.@\\[\\]%0-9\\\\ é-]{0,20}") {
+            if let Some(url) = resolved(&reference) {
+                let url: Uri = url.parse().unwrap();
+                prop_assert_eq!(url.authority().unwrap().as_str(), "a");
+                prop_assert_eq!(url.scheme_str(), Some("http"));
+                prop_assert!(url.path().starts_with('/'));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read(reference in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Ok(line) = HeaderValue::from_bytes(&reference) {
+                same_origin(&Uri::from_static("http://a/b"), &line);
+            }
+        }
+
+        #[test]
+        fn no_dots_are_left(path in "(/(\\.|\\.\\.|a|)){0,8}") {
+            let clean = without_dots(&path);
+            prop_assert!(clean.starts_with('/'));
+            prop_assert!(clean.split('/').all(|segment| !matches!(segment, "." | "..")));
+            prop_assert_eq!(without_dots(&clean), clean);
+        }
+    }
+}

@@ -80,3 +80,155 @@ fn is_of_body(name: &HeaderName) -> bool {
     [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE, ETAG].contains(name)
         || matches!(name.as_str(), "content-md5" | "content-digest")
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn is_of_stored(
+        stored: &[(&'static str, &'static str)],
+        not_modified: &[(&'static str, &'static str)],
+    ) -> bool {
+        subject(&headers(stored), &headers(not_modified)) == Subject::Stored
+    }
+
+    fn updated(
+        stored: &[(&'static str, &'static str)],
+        not_modified: &[(&'static str, &'static str)],
+    ) -> HeaderMap {
+        let mut stored = headers(stored);
+        update(&mut stored, &headers(not_modified), &[]);
+        stored
+    }
+
+    #[test]
+    fn a_strong_tag_is_the_stored_one_or_of_another() {
+        let stored = [("etag", "\"a\""), ("last-modified", MONDAY)];
+        assert!(is_of_stored(&stored, &[("etag", "\"a\"")]));
+        assert!(!is_of_stored(&stored, &[("etag", "\"b\"")]));
+        assert!(!is_of_stored(&[("etag", "W/\"a\"")], &[("etag", "\"a\"")]));
+        assert!(!is_of_stored(&[], &[("etag", "\"a\"")]));
+    }
+
+    #[test]
+    fn a_strong_tag_decides_alone() {
+        let told = [("etag", "\"a\""), ("last-modified", SUNDAY)];
+        let stored = [("etag", "\"a\""), ("last-modified", MONDAY)];
+        assert!(is_of_stored(&stored, &told));
+        let other = [("etag", "\"b\""), ("last-modified", SUNDAY)];
+        assert!(!is_of_stored(&other, &told));
+    }
+
+    #[test]
+    fn weak_validators_must_all_be_the_stored_ones() {
+        let stored = [("etag", "W/\"a\""), ("last-modified", MONDAY)];
+        assert!(is_of_stored(&stored, &stored));
+        assert!(is_of_stored(&stored, &[("etag", "W/\"a\"")]));
+        assert!(is_of_stored(&stored, &[("last-modified", MONDAY)]));
+        assert!(!is_of_stored(&stored, &[("last-modified", SUNDAY)]));
+        let told = [("etag", "W/\"a\""), ("last-modified", SUNDAY)];
+        assert!(!is_of_stored(&stored, &told));
+        let told = [("etag", "W/\"b\""), ("last-modified", MONDAY)];
+        assert!(!is_of_stored(&stored, &told));
+        assert!(is_of_stored(&[("etag", "\"a\"")], &[("etag", "W/\"a\"")]));
+        assert!(!is_of_stored(
+            &[("etag", "\"a\"")],
+            &[("last-modified", MONDAY)]
+        ));
+    }
+
+    #[test]
+    fn malformed_validators_are_those_of_another() {
+        for told in [
+            &[("etag", "a")][..],
+            &[("etag", "\"a\""), ("etag", "\"a\"")],
+            &[("last-modified", "0")],
+        ] {
+            assert!(!is_of_stored(told, told), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn a_304_without_validators_is_of_the_response_that_was_asked_about() {
+        assert!(is_of_stored(&[("etag", "\"a\"")], &[("date", MONDAY)]));
+        assert!(is_of_stored(&[], &[]));
+    }
+
+    #[test]
+    fn fields_of_a_304_take_the_place_of_the_stored_ones() {
+        let stored = [
+            ("cache-control", "max-age=1"),
+            ("cache-control", "public"),
+            ("x-kept", "1"),
+            ("date", SUNDAY),
+            ("content-type", "text/plain"),
+            ("set-cookie", "a=b"),
+        ];
+        let told = [
+            ("cache-control", "max-age=2"),
+            ("date", MONDAY),
+            ("content-type", "text/html"),
+            ("set-cookie", "a=c"),
+            ("set-cookie", "d=e"),
+            ("x-new", "2"),
+        ];
+        let mut expected = headers(&told);
+        expected.insert("x-kept", HeaderValue::from_static("1"));
+        assert_eq!(updated(&stored, &told), expected);
+    }
+
+    #[test]
+    fn what_describes_the_stored_body_is_kept() {
+        for name in [
+            "content-length",
+            "content-encoding",
+            "content-range",
+            "content-md5",
+            "content-digest",
+            "etag",
+        ] {
+            assert_eq!(
+                updated(&[(name, "1")], &[(name, "2")]),
+                headers(&[(name, "1")])
+            );
+            assert_eq!(updated(&[], &[(name, "2")]), HeaderMap::new(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_stored_updates_nothing() {
+        let told = [
+            ("connection", "x-hop"),
+            ("x-hop", "2"),
+            ("keep-alive", "2"),
+            ("proxy-authenticate", "2"),
+            ("transfer-encoding", "chunked"),
+            ("age", "2"),
+        ];
+        assert_eq!(
+            updated(&[("x-hop", "1")], &told),
+            headers(&[("x-hop", "1")])
+        );
+    }
+
+    #[test]
+    fn what_is_to_be_dropped_updates_nothing() {
+        let mut stored = headers(&[("a", "1")]);
+        let told = headers(&[("a", "2"), ("set-cookie", "x=y")]);
+        update(&mut stored, &told, &[http::header::SET_COOKIE]);
+        assert_eq!(stored, headers(&[("a", "2")]));
+    }
+
+    const SUNDAY: &str = "Sun, 05 Jan 2020 00:00:00 GMT";
+    const MONDAY: &str = "Mon, 06 Jan 2020 00:00:00 GMT";
+}

@@ -208,3 +208,284 @@ const DIGESTS_OF_CONTENT: [HeaderName; 2] = [
 
 /// For three numbers of 20 digits.
 const CONTENT_RANGE_ROOM: usize = 70;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn chosen(range: &str, total: u64) -> Choice {
+        let request = headers(&[("range", range)]);
+        choose(
+            &Method::GET,
+            &request,
+            StatusCode::OK,
+            &HeaderMap::new(),
+            total,
+        )
+    }
+
+    fn part(first: u64, last: u64, total: u64) -> Choice {
+        Choice::Part(Part { first, last, total })
+    }
+
+    fn is_part_for(if_range: &[&str], stored: &[(&'static str, &str)]) -> bool {
+        let mut request = headers(&[("range", "bytes=0-1")]);
+        for line in if_range {
+            request.append(IF_RANGE, HeaderValue::from_str(line).unwrap());
+        }
+        let stored = headers(stored);
+        let choice = choose(&Method::GET, &request, StatusCode::OK, &stored, 10);
+        assert!(matches!(choice, Choice::Whole | Choice::Part(_)));
+        choice != Choice::Whole
+    }
+
+    #[test]
+    fn one_range_is_a_part() {
+        assert_eq!(chosen("bytes=0-1", 10), part(0, 1, 10));
+        assert_eq!(chosen("bytes=1-", 10), part(1, 9, 10));
+        assert_eq!(chosen("bytes=-1", 10), part(9, 9, 10));
+        assert_eq!(chosen("bytes=9-9", 10), part(9, 9, 10));
+        assert_eq!(chosen("bytes=0-0", 1), part(0, 0, 1));
+        assert_eq!(chosen("BYTES= 2-3 ,", 10), part(2, 3, 10));
+        assert_eq!(
+            chosen("bytes=00000000000000000000002-03", 10),
+            part(2, 3, 10)
+        );
+    }
+
+    #[test]
+    fn a_part_ends_where_the_body_does() {
+        assert_eq!(chosen("bytes=5-10", 10), part(5, 9, 10));
+        assert_eq!(
+            chosen(&format!("bytes=5-{}0", u64::MAX), 10),
+            part(5, 9, 10)
+        );
+        assert_eq!(chosen("bytes=-11", 10), part(0, 9, 10));
+        assert_eq!(chosen(&format!("bytes=-{}0", u64::MAX), 10), part(0, 9, 10));
+    }
+
+    #[test]
+    fn what_is_beyond_the_body_is_unsatisfiable() {
+        for (range, total) in [
+            ("bytes=10-", 10),
+            ("bytes=10-11", 10),
+            ("bytes=0-", 0),
+            ("bytes=0-0", 0),
+            ("bytes=-0", 10),
+            ("bytes=-0", 0),
+            ("bytes=99999999999999999999999999-", u64::MAX),
+        ] {
+            assert_eq!(
+                chosen(range, total),
+                Choice::Unsatisfiable,
+                "{range} of {total}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_of_nothing_is_the_whole_of_it() {
+        assert_eq!(chosen("bytes=-1", 0), Choice::Whole);
+    }
+
+    #[test]
+    fn several_ranges_other_units_and_faults_get_the_whole() {
+        for range in [
+            "bytes=0-1,3-4",
+            "bytes=0-1, 0-1",
+            "lines=0-1",
+            "bytes 0-1",
+            "bytes",
+            "bytes=",
+            "bytes=,",
+            "bytes=-",
+            "bytes=--1",
+            "bytes=1",
+            "bytes=2-1",
+            "bytes=+1-2",
+            "bytes=0x1-2",
+            "bytes=1 - 2",
+            "bytes=1-2-3",
+            "bytes=a-b",
+            "bytes=0-1/10",
+            "=0-1",
+            " bytes =0-1",
+            "",
+        ] {
+            assert_eq!(chosen(range, 10), Choice::Whole, "{range}");
+        }
+        let twice = headers(&[("range", "bytes=0-1"), ("range", "bytes=0-1")]);
+        let choice = choose(&Method::GET, &twice, StatusCode::OK, &twice, 10);
+        assert_eq!(choice, Choice::Whole);
+    }
+
+    #[test]
+    fn only_get_of_a_whole_has_parts() {
+        let request = headers(&[("range", "bytes=0-1")]);
+        let none = HeaderMap::new();
+        for (method, status) in [
+            (Method::HEAD, StatusCode::OK),
+            (Method::POST, StatusCode::OK),
+            (Method::GET, StatusCode::NOT_FOUND),
+            (Method::GET, StatusCode::NO_CONTENT),
+        ] {
+            assert_eq!(choose(&method, &request, status, &none, 10), Choice::Whole);
+        }
+    }
+
+    #[test]
+    fn if_range_compares_tags_strongly() {
+        let stored = [("etag", "\"a\"")];
+        assert!(is_part_for(&["\"a\""], &stored));
+        assert!(!is_part_for(&["\"b\""], &stored));
+        assert!(!is_part_for(&["W/\"a\""], &stored));
+        assert!(!is_part_for(&["\"a\""], &[("etag", "W/\"a\"")]));
+        assert!(!is_part_for(&["W/\"a\""], &[("etag", "W/\"a\"")]));
+        assert!(!is_part_for(&["\"a\""], &[]));
+    }
+
+    #[test]
+    fn if_range_knows_no_lists_stars_and_faults() {
+        let stored = [("etag", "\"a\"")];
+        for line in ["\"a\", \"b\"", "*", "a", ""] {
+            assert!(!is_part_for(&[line], &stored), "{line}");
+        }
+        assert!(!is_part_for(&["\"a\"", "\"a\""], &stored));
+    }
+
+    #[test]
+    fn if_range_compares_dates_exactly() {
+        let stored = [("last-modified", NOON), ("date", A_MINUTE_LATER)];
+        assert!(is_part_for(&[NOON], &stored));
+        assert!(!is_part_for(&[A_MINUTE_LATER], &stored));
+        assert!(!is_part_for(&["Mon, 06 Jan 2020 11:59:59 GMT"], &stored));
+        assert!(!is_part_for(&[A_MINUTE_LATER], &[("date", A_MINUTE_LATER)]));
+    }
+
+    #[test]
+    fn a_date_is_no_strong_validator_while_it_is_new() {
+        let date = "Mon, 06 Jan 2020 12:00:59 GMT";
+        assert!(!is_part_for(
+            &[NOON],
+            &[("last-modified", NOON), ("date", date)]
+        ));
+        assert!(!is_part_for(&[NOON], &[("last-modified", NOON)]));
+        let backwards = [("last-modified", A_MINUTE_LATER), ("date", NOON)];
+        assert!(!is_part_for(&[A_MINUTE_LATER], &backwards));
+    }
+
+    #[test]
+    fn if_range_without_range_is_no_matter() {
+        let request = headers(&[("if-range", "\"a\"")]);
+        let choice = choose(&Method::GET, &request, StatusCode::OK, &request, 10);
+        assert_eq!(choice, Choice::Whole);
+    }
+
+    #[test]
+    fn a_206_has_the_headers_of_the_whole_and_says_which_part_it_is() {
+        let mut headers_of_whole = headers(&[
+            ("content-length", "10"),
+            ("content-type", "text/plain"),
+            ("etag", "\"a\""),
+            ("content-md5", "x"),
+            ("content-digest", "x"),
+            ("repr-digest", "x"),
+        ]);
+        let part = Part {
+            first: 2,
+            last: 5,
+            total: 10,
+        };
+        part.describe(&mut headers_of_whole);
+        let expected = headers(&[
+            ("content-length", "4"),
+            ("content-type", "text/plain"),
+            ("etag", "\"a\""),
+            ("repr-digest", "x"),
+            ("content-range", "bytes 2-5/10"),
+        ]);
+        assert_eq!(headers_of_whole, expected);
+    }
+
+    #[test]
+    fn a_416_says_how_long_the_whole_is() {
+        let stored = headers(&[("date", NOON), ("etag", "\"a\""), ("content-length", "10")]);
+        let expected = headers(&[
+            ("date", NOON),
+            ("content-length", "0"),
+            ("content-range", "bytes */10"),
+        ]);
+        assert_eq!(unsatisfiable_headers(&stored, 10), expected);
+        let longest = unsatisfiable_headers(&stored, u64::MAX);
+        assert_eq!(longest[CONTENT_RANGE], format!("bytes */{}", u64::MAX));
+    }
+
+    #[test]
+    fn a_part_of_another_body_is_empty() {
+        let part = Part {
+            first: 2,
+            last: 5,
+            total: 6,
+        };
+        assert_eq!(part.of_body(&Bytes::from_static(b"012345")), "2345");
+        assert_eq!(part.of_body(&Bytes::from_static(b"01234")), "");
+        let huge = Part {
+            first: 0,
+            last: u64::MAX,
+            total: u64::MAX,
+        };
+        assert_eq!(huge.of_body(&Bytes::from_static(b"01234")), "");
+        assert_eq!(huge.len(), u64::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_those_of_a_slice(
+            first in prop::option::of(0..20_usize),
+            last in prop::option::of(0..20_usize),
+            len in 0..15_usize,
+        ) {
+            let text = |bound: Option<usize>| bound.map(|bound| bound.to_string()).unwrap_or_default();
+            let choice = chosen(&format!("bytes={}-{}", text(first), text(last)), len as u64);
+            let body: Bytes = (0..15_u8).take(len).collect();
+            let expected = match (first, last) {
+                (None, None) => None,
+                (Some(first), Some(last)) if first > last => None,
+                (None, Some(1..)) if len == 0 => None,
+                (Some(first), last) => Some(first..last.map_or(len, |last| len.min(last + 1))),
+                (None, Some(suffix)) => Some(len.saturating_sub(suffix)..len),
+            };
+            match (choice, expected) {
+                (Choice::Whole, None) => {}
+                (Choice::Unsatisfiable, Some(bytes)) => prop_assert!(bytes.is_empty() || bytes.start >= len),
+                (Choice::Part(part), Some(bytes)) => {
+                    prop_assert!(!bytes.is_empty());
+                    prop_assert_eq!(part.len(), bytes.len() as u64);
+                    prop_assert_eq!(part.of_body(&body), body.slice(bytes));
+                }
+                (choice, expected) => prop_assert!(false, "{:?} {:?}", choice, expected),
+            }
+        }
+
+        #[test]
+        fn no_part_leaves_its_body(range in "(bytes=)?[-0-9, ]{0,30}", total in any::<u64>()) {
+            if let Choice::Part(part) = chosen(&range, total) {
+                prop_assert!(part.first <= part.last && part.last < total);
+                prop_assert_eq!(part.total, total);
+            }
+        }
+    }
+
+    const NOON: &str = "Mon, 06 Jan 2020 12:00:00 GMT";
+    const A_MINUTE_LATER: &str = "Mon, 06 Jan 2020 12:01:00 GMT";
+}

@@ -183,3 +183,158 @@ const ROOM: usize = 320;
 
 /// RFC 9651 §3.3.1.
 const MAX_INTEGER: i64 = 999_999_999_999_999;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn line(cache: &CacheName, status: CacheStatus) -> String {
+        let mut headers = HeaderMap::new();
+        status.append_to(&mut headers, cache);
+        headers[CACHE_STATUS].to_str().unwrap().to_owned()
+    }
+
+    fn hit(ttl: Option<i64>) -> CacheStatus {
+        CacheStatus {
+            handling: Handling::Hit,
+            ttl,
+            detail: None,
+        }
+    }
+
+    fn forwarded(why: Forward) -> Forwarded {
+        Forwarded {
+            why,
+            status: None,
+            is_stored: false,
+            is_collapsed: false,
+        }
+    }
+
+    #[test]
+    fn a_hit_says_how_long_it_is_fresh_or_was_stale() {
+        let cache = CacheName::default();
+        assert_eq!(line(&cache, hit(Some(30))), "tower-stash; hit; ttl=30");
+        assert_eq!(line(&cache, hit(Some(-5))), "tower-stash; hit; ttl=-5");
+        assert_eq!(line(&cache, hit(None)), "tower-stash; hit");
+    }
+
+    #[test]
+    fn a_call_says_why_and_what_came_of_it() {
+        let status = CacheStatus {
+            handling: Handling::Forwarded(Forwarded {
+                status: Some(StatusCode::NOT_MODIFIED),
+                is_stored: true,
+                is_collapsed: true,
+                ..forwarded(Forward::Stale)
+            }),
+            ttl: Some(60),
+            detail: Some("set_cookie"),
+        };
+        assert_eq!(
+            line(&CacheName::default(), status),
+            "tower-stash; fwd=stale; fwd-status=304; ttl=60; stored; collapsed; detail=set_cookie"
+        );
+    }
+
+    #[test]
+    fn each_reason_is_one_of_the_rfc() {
+        for (why, word) in [
+            (Forward::Bypass, "bypass"),
+            (Forward::Method, "method"),
+            (Forward::UriMiss, "uri-miss"),
+            (Forward::VaryMiss, "vary-miss"),
+            (Forward::Miss, "miss"),
+            (Forward::Request, "request"),
+            (Forward::Stale, "stale"),
+            (Forward::Partial, "partial"),
+        ] {
+            let status = CacheStatus {
+                handling: Handling::Forwarded(forwarded(why)),
+                ..hit(None)
+            };
+            let expected = format!("tower-stash; fwd={word}");
+            assert_eq!(line(&CacheName::default(), status), expected);
+        }
+    }
+
+    #[test]
+    fn what_caches_nearer_to_the_origin_said_stays_before() {
+        let mut headers = HeaderMap::new();
+        headers.append(CACHE_STATUS, HeaderValue::from_static("origin; hit"));
+        hit(None).append_to(&mut headers, &CacheName::default());
+        let lines: Vec<_> = headers.get_all(CACHE_STATUS).iter().collect();
+        assert_eq!(lines, ["origin; hit", "tower-stash; hit"]);
+    }
+
+    #[test]
+    fn a_name_that_is_no_token_is_quoted() {
+        let named = |name| line(&CacheName::new(name).unwrap(), hit(None));
+        assert_eq!(named("cdn.example.com:80/a"), "cdn.example.com:80/a; hit");
+        assert_eq!(named("my cache"), "\"my cache\"; hit");
+        assert_eq!(named("1st"), "\"1st\"; hit");
+        assert_eq!(named("a\"b\\c"), "\"a\\\"b\\\\c\"; hit");
+    }
+
+    #[test]
+    fn what_no_field_can_hold_is_no_name() {
+        for name in ["", "é", "a\nb", "\u{7f}", &"a".repeat(65)] {
+            assert!(CacheName::new(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_longest_line_is_written() {
+        let cache = CacheName::new(&"\\".repeat(64)).unwrap();
+        let status = CacheStatus {
+            handling: Handling::Forwarded(Forwarded {
+                status: Some(StatusCode::NOT_MODIFIED),
+                is_stored: true,
+                is_collapsed: true,
+                ..forwarded(Forward::VaryMiss)
+            }),
+            ttl: Some(i64::MIN),
+            detail: Some("a_word_of_sixty_four_characters_which_is_longer_than_any_of_ours"),
+        };
+        assert!(line(&cache, status).ends_with("than_any_of_ours"));
+    }
+
+    #[test]
+    fn a_detail_that_is_no_word_is_left_out() {
+        let status = CacheStatus {
+            detail: Some("two words"),
+            ..hit(None)
+        };
+        assert_eq!(line(&CacheName::default(), status), "tower-stash; hit");
+    }
+
+    #[test]
+    fn a_line_is_written_with_one_allocation() {
+        let (cache, mut headers) = (CacheName::default(), HeaderMap::with_capacity(4));
+        let counted = allocation_counter::measure(|| {
+            hit(Some(30)).append_to(&mut headers, &cache);
+        });
+        assert_eq!(counted.count_total, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn another_parser_reads_what_is_written(name in "[ -~]{1,64}", ttl in any::<i64>()) {
+            let written = line(&CacheName::new(&name).unwrap(), hit(Some(ttl)));
+            let list: sfv::List = sfv::Parser::new(&written).parse().unwrap();
+            let [sfv::ListEntry::Item(item)] = &list[..] else {
+                return Err(TestCaseError::fail(written));
+            };
+            let read = match &item.bare_item {
+                sfv::BareItem::Token(token) => token.as_str(),
+                sfv::BareItem::String(string) => string.as_str(),
+                other => return Err(TestCaseError::fail(format!("{other:?}"))),
+            };
+            prop_assert_eq!(read, name);
+            let read = item.params["ttl"].as_integer().map(i64::from);
+            prop_assert_eq!(read, Some(ttl.clamp(-MAX_INTEGER, MAX_INTEGER)));
+        }
+    }
+}

@@ -196,3 +196,248 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn read(lines: &[&str]) -> Result<Vec<String>, VaryProblem> {
+        let lines: Vec<_> = lines.iter().map(|line| ("vary", *line)).collect();
+        let names = VaryNames::read(&headers(&lines))?;
+        Ok(names.iter().map(ToString::to_string).collect())
+    }
+
+    fn names(names: &str) -> VaryNames {
+        VaryNames::read(&headers(&[("vary", names)])).unwrap()
+    }
+
+    fn value(name: &'static str, lines: &[&str]) -> Option<Vec<u8>> {
+        let lines: Vec<_> = lines.iter().map(|line| (name, *line)).collect();
+        let name = HeaderName::from_static(name);
+        selecting_value(&headers(&lines), &name).map(Cow::into_owned)
+    }
+
+    fn selection(names: &VaryNames, request: &[(&'static str, &str)]) -> KeyParts {
+        let mut parts = KeyParts::new();
+        names.append_selection(&headers(request), &mut parts);
+        parts
+    }
+
+    #[test]
+    fn names_of_all_lines_come_sorted_in_lower_case_and_once() {
+        let found = read(&["Foo, Accept-Encoding", "", " ,bar,,FOO\t"]).unwrap();
+        assert_eq!(found, ["accept-encoding", "bar", "foo"]);
+        assert_eq!(read(&[]).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_star_anywhere_is_a_star() {
+        for lines in [
+            &["*"][..],
+            &["*, *"],
+            &["*", "*"],
+            &[", *"],
+            &["", "*"],
+            &["*, Foo"],
+            &["Foo, *"],
+            &["Foo", "Bar,\t* "],
+        ] {
+            assert_eq!(read(lines), Err(VaryProblem::Star), "{lines:?}");
+        }
+        let star = [HeaderName::from_bytes(b"*").unwrap()];
+        assert_eq!(VaryNames::from_names(star), Err(VaryProblem::Star));
+    }
+
+    #[test]
+    fn credentials_choose_nothing() {
+        for line in ["Cookie", "foo, AUTHORIZATION"] {
+            assert_eq!(read(&[line]), Err(VaryProblem::Credentials), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_malformed() {
+        for line in ["a b", "a;q=1", "\"a\"", "a, b:", "é", "a/b"] {
+            assert_eq!(read(&[line]), Err(VaryProblem::Malformed), "{line}");
+        }
+    }
+
+    #[test]
+    fn eight_names_are_enough_and_nine_too_many() {
+        assert_eq!(read(&["a,b,c,d,e,f,g,h,a"]).unwrap().len(), 8);
+        assert_eq!(read(&["a,b,c,d,e,f,g,h,i"]), Err(VaryProblem::TooMany));
+        let most = names("a,b,c,d,e,f,g,h");
+        assert_eq!(most.union(&names("b,h")), Ok(most.clone()));
+        assert_eq!(most.union(&names("i")), Err(VaryProblem::TooMany));
+    }
+
+    #[test]
+    fn a_union_has_the_names_of_both() {
+        let union = names("b,d").union(&names("c,a,b")).unwrap();
+        assert_eq!(union, names("a,b,c,d"));
+        assert!(union.is_superset(&names("b,d")));
+        assert!(!names("b,d").is_superset(&union));
+        assert!(union.contains(&HeaderName::from_static("c")));
+        assert!(names("").is_empty());
+    }
+
+    #[test]
+    fn lines_are_joined_and_the_space_at_commas_is_cut() {
+        for lines in [
+            &["1, 2"][..],
+            &["1,2"],
+            &["1", "2"],
+            &[" 1 ,\t 2 "],
+            &["1 ", " 2"],
+        ] {
+            assert_eq!(value("foo", lines).unwrap(), b"1,2", "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn other_space_case_order_and_empty_members_are_kept() {
+        for value_kept in ["a  b", "A", "2,1", "1,,2", ",1", "1,", "a;q=1", ","] {
+            let value = value("foo", &[value_kept]).unwrap();
+            assert_eq!(value, value_kept.as_bytes());
+        }
+    }
+
+    #[test]
+    fn space_in_quoted_strings_is_kept() {
+        for (line, expected) in [
+            (r#""a , b" , c"#, r#""a , b",c"#),
+            (r#""a\" , b" , c"#, r#""a\" , b",c"#),
+            (r#""a\\" , b"#, r#""a\\",b"#),
+            (r#"x , " , y"#, r#"x," , y"#),
+            (r#"," ,x""#, r#"," ,x""#),
+            (r#"",", b"#, r#"",",b"#),
+        ] {
+            let value = value("foo", &[line]).unwrap();
+            assert_eq!(String::from_utf8(value).unwrap(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn absent_is_not_empty() {
+        assert_eq!(value("foo", &[]), None);
+        assert_eq!(value("foo", &[""]).unwrap(), b"");
+        assert_eq!(value("foo", &[" "]).unwrap(), b"");
+        assert_eq!(value("foo", &["", ""]).unwrap(), b",");
+        let foo = names("foo");
+        assert_ne!(selection(&foo, &[]), selection(&foo, &[("foo", "")]));
+    }
+
+    #[test]
+    fn languages_have_no_case_but_an_order() {
+        let accepted = |line| value("accept-language", &[line]).unwrap();
+        assert_eq!(accepted("eN, De"), accepted("en,de"));
+        assert_ne!(accepted("en, de"), accepted("de, en"));
+    }
+
+    #[test]
+    fn encodings_count_as_they_are_forwarded() {
+        let accepted = |lines| value("accept-encoding", lines);
+        let browser = accepted(&["gzip, deflate, br, zstd"]);
+        assert_eq!(browser, accepted(&["zstd", "br;q=0.5,gzip"]));
+        assert_eq!(accepted(&["gzip, *;q=0"]).unwrap(), b"gzip,*;q=0");
+        assert_eq!(accepted(&[""]), accepted(&["identity"]));
+        assert_ne!(accepted(&[]), accepted(&["identity"]));
+    }
+
+    #[test]
+    fn what_a_response_does_not_vary_on_chooses_nothing() {
+        let foo = names("foo");
+        let one = selection(&foo, &[("foo", "1"), ("other", "2")]);
+        assert_eq!(one, selection(&foo, &[("other", "3"), ("foo", "1")]));
+        assert_ne!(one, selection(&foo, &[("foo", "2")]));
+    }
+
+    #[test]
+    fn no_name_takes_the_value_of_another() {
+        let both = names("bar, foo");
+        let one = selection(&both, &[("foo", "1")]);
+        assert_ne!(one, selection(&both, &[("bar", "1")]));
+        assert_ne!(one, selection(&names("foo"), &[("foo", "1")]));
+        assert_eq!(one, selection(&names("Foo, Bar"), &[("foo", "1")]));
+    }
+
+    #[test]
+    fn one_line_is_read_without_allocating() {
+        let (request, foo) = (headers(&[("foo", "a b")]), HeaderName::from_static("foo"));
+        let counted = allocation_counter::measure(|| {
+            std::hint::black_box(selecting_value(&request, &foo));
+        });
+        assert_eq!(counted.count_total, 0);
+    }
+
+    fn values() -> impl Strategy<Value = Vec<String>> {
+        prop::collection::vec("[ab \t,\"\\\\]{0,5}", 0..3)
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_names_and_lines_of_vary_is_no_matter(
+            mut names in prop::collection::vec("[a-d]{1,2}", 0..7),
+            rotation in 0..7_usize,
+        ) {
+            let joined = names.join(", ");
+            let one = read(&[&joined]);
+            let rotation = rotation.min(names.len());
+            names.rotate_left(rotation);
+            let lines: Vec<_> = names.iter().map(String::as_str).collect();
+            prop_assert_eq!(one, read(&lines));
+        }
+
+        #[test]
+        fn selections_are_equal_only_if_all_values_are(
+            [a, b, c, d] in [values(), values(), values(), values()],
+        ) {
+            let request = |foo: &[String], bar: &[String]| {
+                let foo = foo.iter().map(|line| ("foo", line.as_str()));
+                let bar = bar.iter().map(|line| ("bar", line.as_str()));
+                headers(&foo.chain(bar).collect::<Vec<_>>())
+            };
+            let (one, other) = (request(&a, &b), request(&c, &d));
+            let select = |request: &HeaderMap| {
+                let mut parts = KeyParts::new();
+                names("foo, bar").append_selection(request, &mut parts);
+                parts
+            };
+            let value = |request: &HeaderMap, name| {
+                selecting_value(request, &HeaderName::from_static(name)).map(Cow::into_owned)
+            };
+            let are_equal = ["foo", "bar"]
+                .iter()
+                .all(|name| value(&one, name) == value(&other, name));
+            prop_assert_eq!(select(&one) == select(&other), are_equal);
+        }
+
+        #[test]
+        fn a_value_is_tightened_no_further(line in "[ab \t,\"\\\\]{0,12}") {
+            let once = tightened(line.trim_ascii().as_bytes());
+            prop_assert_eq!(tightened(&once), once);
+        }
+
+        #[test]
+        fn a_request_selects_the_same_after_it_was_normalised(
+            line in "((br|gzip|zstd|identity|x|\\*)( ?; ?q=[01](\\.[0-9])?)?[, ]{0,2}){0,4}",
+        ) {
+            let mut request = headers(&[("accept-encoding", &line)]);
+            let before = selecting_value(&request, &ACCEPT_ENCODING).map(Cow::into_owned);
+            accept_encoding::normalise_accept_encoding(&mut request);
+            let after = selecting_value(&request, &ACCEPT_ENCODING).map(Cow::into_owned);
+            prop_assert_eq!(before, after);
+        }
+    }
+}
