@@ -3,6 +3,8 @@
 
 pub(in crate::cache) mod accept_encoding;
 pub(in crate::cache) mod age;
+#[cfg(feature = "testing")]
+mod answer_doorway;
 pub(in crate::cache) mod conditional;
 pub(in crate::cache) mod dates;
 pub(in crate::cache) mod directives;
