@@ -1,0 +1,147 @@
+//! A reverse proxy before one origin, for clients of HTTP/1.1 and HTTP/2.
+//!
+//! ```sh
+//! cargo run --example caching_proxy --features full -- --origin http://127.0.0.1:8000
+//! ```
+
+use std::{env, error::Error, mem, net::SocketAddr, time::Duration};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version,
+    header::{CONNECTION, CONTENT_TYPE, HOST, VIA},
+    uri::{Authority, Scheme},
+};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::body::{Bytes, Incoming};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::TcpListener,
+    signal::{self, unix::SignalKind},
+    time::{sleep, timeout},
+};
+use tower::{BoxError, ServiceBuilder, service_fn};
+
+type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let origin: Uri = option("--origin").ok_or("--origin is missing")?.parse()?;
+    let origin = origin.into_parts().authority.ok_or("--origin is no URL")?;
+    let client = Client::builder(TokioExecutor::new())
+        // Origins that close idle connections do so later, most of them.
+        .pool_idle_timeout(Duration::from_secs(3))
+        .pool_timer(TokioTimer::new())
+        .build_http();
+    let proxy = service_fn(move |request| forward(client.clone(), origin.clone(), request));
+
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new());
+    let connections = GracefulShutdown::new();
+    let mut terminated = signal::unix::signal(SignalKind::terminate())?;
+    let listener =
+        TcpListener::bind(option("--listen").as_deref().unwrap_or("127.0.0.1:8080")).await?;
+    println!("Listening on http://{}", listener.local_addr()?);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = terminated.recv() => break,
+            _ = signal::ctrl_c() => break,
+        };
+        let Ok((stream, client)) = accepted else {
+            // The client is gone, or no file handle is left; there will be others.
+            sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        let service = ServiceBuilder::new()
+            .map_request(move |request| from_client(request, client))
+            .service(proxy.clone());
+        let connection = server
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+            .into_owned();
+        tokio::spawn(connections.watch(connection));
+    }
+    _ = timeout(Duration::from_secs(30), connections.shutdown()).await;
+    Ok(())
+}
+
+fn option(name: &str) -> Option<String> {
+    env::args().skip_while(|argument| argument != name).nth(1)
+}
+
+/// The request without the connection it came on, and with what this proxy knows of the client,
+/// whatever the client says.
+fn from_client(request: Request<Incoming>, client: SocketAddr) -> Request<Body> {
+    let mut request = request.map(BodyExt::boxed_unsync);
+    *request.version_mut() = Version::HTTP_11;
+    let authority = request.uri().authority().map(Authority::as_str);
+    let authority = authority.and_then(|host| host.parse().ok());
+    let headers = request.headers_mut();
+    drop_hop_by_hop(headers);
+    let host = authority.or_else(|| headers.get(HOST).cloned());
+    let known = [
+        ("host", host.clone()),
+        ("forwarded", None),
+        ("x-forwarded-host", host),
+        ("x-forwarded-proto", "http".parse().ok()),
+        ("x-forwarded-for", client.ip().to_string().parse().ok()),
+    ];
+    for (name, value) in known {
+        headers.remove(name);
+        value.map(|value| headers.insert(name, value));
+    }
+    request
+}
+
+async fn forward(
+    client: Client<HttpConnector, Body>,
+    origin: Authority,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, BoxError> {
+    let mut url = mem::take(request.uri_mut()).into_parts();
+    url.scheme = Some(Scheme::HTTP);
+    url.authority = Some(origin);
+    let Ok(url) = Uri::from_parts(url) else {
+        return Ok(problem(StatusCode::BAD_REQUEST));
+    };
+    *request.uri_mut() = url;
+    let headers = request.headers_mut();
+    headers.append(VIA, HeaderValue::from_static("1.1 proxy"));
+    let Ok(mut response) = client.request(request).await else {
+        return Ok(problem(StatusCode::BAD_GATEWAY));
+    };
+    drop_hop_by_hop(response.headers_mut());
+    Ok(response.map(BodyExt::boxed_unsync))
+}
+
+/// Drops what is said to the next hop only (RFC 9110 §7.6.1).
+fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    let lines = headers.get_all(CONNECTION).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let listed: Vec<HeaderName> = names
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect();
+    for name in listed.iter().map(HeaderName::as_str).chain(HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// A problem without details of its own (RFC 9457).
+fn problem(status: StatusCode) -> Response<Body> {
+    let title = status.canonical_reason().unwrap_or_default();
+    let text = format!(r#"{{"title":"{title}","status":{}}}"#, status.as_u16());
+    let body = Full::from(text).map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = status;
+    let problem = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(CONTENT_TYPE, problem);
+    response
+}
+
+#[rustfmt::skip]
+const HOP_BY_HOP: [&str; 7] =
+    ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
