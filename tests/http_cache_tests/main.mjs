@@ -29,6 +29,14 @@ async function main() {
             id: { type: "string" },
         },
     });
+    const unknown = options.backend.find((backend) => !BACKENDS.includes(backend));
+    if (unknown) {
+        throw new Error(`there is no backend ${unknown}`);
+    }
+    const isWhole = !options.id && !options.suite && !options.against;
+    if (options.accept && !(isWhole && options.backend === BACKENDS)) {
+        throw new Error("--accept goes with no other option: it writes down what holds for all");
+    }
     mkdirSync(options.output, { recursive: true });
     if (options.id) {
         return await showOne(options);
