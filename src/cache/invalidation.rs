@@ -102,7 +102,7 @@ impl Invalidation {
         let digests = groups.iter().map(|name| {
             let origin = target.origin();
             let name = name.as_bytes();
-            Tag(tag_digest(&TagName::Group { origin, name }, digester))
+            tag_digest(&TagName::Group { origin, name }, digester)
         });
         digests.collect()
     }

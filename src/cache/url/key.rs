@@ -161,7 +161,7 @@ pub(in crate::cache) fn shape_id(shape: &Shape) -> u64 {
 }
 
 /// What stands for a tag, in entries and in the journal.
-pub(in crate::cache) fn tag_digest(tag: &TagName<'_>, digester: &Digester) -> [u8; Digest::LEN] {
+pub(in crate::cache) fn tag_digest(tag: &TagName<'_>, digester: &Digester) -> Tag {
     let parts = match tag {
         TagName::All => KeyParts::new().with("all"),
         TagName::Plain(name) => KeyParts::new().with("tag").with(*name),
@@ -171,7 +171,7 @@ pub(in crate::cache) fn tag_digest(tag: &TagName<'_>, digester: &Digester) -> [u
             .with(origin.host)
             .with(*name),
     };
-    *digester.digest(&parts).as_bytes()
+    Tag(*digester.digest(&parts).as_bytes())
 }
 
 /// Where the stamp of a tag is.

@@ -302,7 +302,7 @@ fn keys_are_made_as_they_always_were() {
     let generation = Timestamp::from_micros(7);
     let variant = VariantKey::of(&url, generation, &chosen, &digester);
     let message = url.with_message(b"message", &digester);
-    let tag = |name| tag_key(Tag(tag_digest(&name, &digester)));
+    let tag = |name| tag_key(tag_digest(&name, &digester));
     let origin = Origin {
         scheme: Scheme::Https,
         host: "example.com",

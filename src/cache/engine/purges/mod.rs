@@ -1,6 +1,5 @@
 //! What was purged, as this process knows it, and purging.
 
-mod forms;
 mod purge;
 mod urls;
 
@@ -10,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use self::{
-    forms::{encode_journal, journal, stamp_state},
-    urls::Urls,
-};
+use self::urls::Urls;
 use super::{
     settings::{Consistency, Settings},
     store::Store,
@@ -60,7 +56,7 @@ pub(in crate::cache) struct Purges {
 
 impl Purges {
     pub(in crate::cache) fn new(store: &Store, digester: &Digester) -> Self {
-        let everything = Tag(tag_digest(&TagName::All, digester));
+        let everything = tag_digest(&TagName::All, digester);
         Self {
             store: store.clone(),
             journal: journal_key(digester),
@@ -133,7 +129,7 @@ impl Purges {
             let ttl = stamp_life(max_life);
             let put = self
                 .store
-                .put(&self.journal, encode_journal(&empty), ttl, precondition);
+                .put(&self.journal, empty.encode(), ttl, precondition);
             let put = put.await?;
             let received = monotonic_now();
             let (now, version, journal) = match put {
@@ -146,7 +142,7 @@ impl Purges {
                     current: Some(entry),
                     now,
                 } => match Record::decode(entry.value) {
-                    Ok(Record::Journal(found)) => (now, entry.version, journal(&found)),
+                    Ok(Record::Journal(journal)) => (now, entry.version, journal),
                     // Of what it says nothing is known, as if it had been lost.
                     _ => {
                         precondition = Precondition::Matches(entry.version);
@@ -170,10 +166,10 @@ impl Purges {
         if self.urls.is_purged(url, entry.born) {
             return Ok(Standing::Purged);
         }
-        let tags: Vec<_> = entry.tags.as_slice().iter().copied().map(Tag).collect();
+        let tags = entry.tags.as_slice();
         let (ticket, missing) = {
             let mirror = self.mirror();
-            match mirror.verdict(monotonic_now(), entry.born, entry.checked, &tags) {
+            match mirror.verdict(monotonic_now(), entry.born, entry.checked, tags) {
                 Verdict::Unknown(missing) => (mirror.ticket(), missing),
                 known => return Ok(known.into()),
             }
@@ -188,17 +184,17 @@ impl Purges {
         }
         let at = monotonic_now();
         Ok(mirror
-            .verdict_with(&read, at, entry.born, entry.checked, &tags)
+            .verdict_with(&read, at, entry.born, entry.checked, tags)
             .into())
     }
 
     /// A stamp that cannot be read counts as one of this moment.
     async fn read_stamp(&self, tag: Tag) -> Result<StampState> {
-        let Some(stored) = self.store.get(&tag_key(tag.0)).await? else {
+        let Some(stored) = self.store.get(&tag_key(tag)).await? else {
             return Ok(StampState::default());
         };
         Ok(match Record::decode(stored.value) {
-            Ok(Record::Stamp(stamp)) => stamp_state(&stamp, stored.version),
+            Ok(Record::Stamp(stamp)) => stamp.state(stored.version),
             _ => StampState {
                 hard: stored.version.written_at(),
                 soft: Timestamp::default(),

@@ -7,11 +7,7 @@ use std::{
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::{
-    MAX_ROUNDS, Purges,
-    forms::{encode_journal, encode_stamp, journal, stamp_state},
-    stamp_life,
-};
+use super::{MAX_ROUNDS, Purges, stamp_life};
 use crate::{
     backend::{BackendError, BackendErrorKind, Precondition, Put, Result, Version},
     cache::{
@@ -58,7 +54,7 @@ impl Purges {
 
     /// Writes the stamp of a tag.
     async fn stamp(&self, tag: Tag, severity: Severity, max_life: Duration) -> Result<Purge> {
-        let key = tag_key(tag.0);
+        let key = tag_key(tag);
         let ttl = stamp_life(max_life);
         let mut found = None;
         let mut precondition = match severity {
@@ -70,7 +66,7 @@ impl Purges {
             let record = StampRecord::new(severity, floor, found);
             let put = self
                 .store
-                .put_patiently(&key, encode_stamp(&record), ttl, precondition);
+                .put_patiently(&key, record.encode(), ttl, precondition);
             let current = match put.await? {
                 Put::Stored(version) => {
                     let at = record.at(version);
@@ -85,7 +81,7 @@ impl Purges {
             };
             precondition = Precondition::Matches(current.version);
             found = match Record::decode(current.value) {
-                Ok(Record::Stamp(stamp)) => Some(stamp_state(&stamp, current.version)),
+                Ok(Record::Stamp(stamp)) => Some(stamp.state(current.version)),
                 // What nobody can read counts as a hard one, so that none is hidden.
                 _ => Some(crate::cache::stamps::StampState::of(
                     Severity::Hard,
@@ -115,7 +111,7 @@ impl Purges {
             }
             let sent = monotonic_now();
             let next = journal.with(&batch);
-            let record = encode_journal(&next);
+            let record = next.encode();
             let ttl = stamp_life(max_life.max(next.max_life));
             let put = self
                 .store
@@ -150,7 +146,7 @@ impl Purges {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = current.map(|entry| {
             let journal = match Record::decode(entry.value) {
-                Ok(Record::Journal(found)) => journal(&found),
+                Ok(Record::Journal(journal)) => journal,
                 // Begun anew, in its place.
                 _ => Journal::empty(Duration::ZERO),
             };
