@@ -182,6 +182,10 @@ mod tests {
         lifetime(status, &headers, &governing, NOW, shape)
     }
 
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "it is compared with what was found"
+    )]
     fn of(seconds: u64, source: Source) -> Option<Lifetime> {
         let duration = secs(seconds);
         Some(Lifetime { duration, source })

@@ -561,12 +561,12 @@ mod tests {
             mark(response.extensions_mut());
             judged(&compliant(), &[], &response).err()
         };
-        let no_store = marked(|it| drop(it.insert(marks::NoStore::new())));
+        let no_store = marked(|it| _ = it.insert(marks::NoStore::new()));
         assert_eq!(no_store, Some(NotStored::Marked));
-        let replay = marked(|it| drop(it.insert(marks::Replayed::new())));
+        let replay = marked(|it| _ = it.insert(marks::Replayed::new()));
         assert_eq!(replay, Some(NotStored::Replay));
         assert_eq!(
-            marked(|it| drop(it.insert(marks::SessionAccessed::new()))),
+            marked(|it| _ = it.insert(marks::SessionAccessed::new())),
             None
         );
         let session = marked(|it| {
