@@ -10,7 +10,12 @@ mod query;
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::HOST, request::Parts, uri::Authority};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Uri,
+    header::{FORWARDED, HOST},
+    request::Parts,
+    uri::Authority,
+};
 
 pub(in crate::cache) use self::key::{
     Address, TagName, UrlKey, VariantKey, journal_key, push_named_parts, shape_id, tag_digest,
@@ -77,8 +82,12 @@ impl<'a> Target<'a> {
             return Err(Unkeyed::OverriddenMethod);
         }
         let uri = asked_uri(parts);
-        let scheme = scheme(uri)?.unwrap_or_else(|| forwarded_scheme(headers));
+        let own = scheme(uri)?;
+        let scheme = forwarded_scheme(headers).or(own).unwrap_or(Scheme::Http);
         let host = asked_host(uri, headers, scheme)?;
+        if has_forwarded_host(headers) {
+            return Err(Unkeyed::ForwardedHost);
+        }
         if forwarded_hosts(headers).any(|named| !host::is(named, &host, scheme)) {
             return Err(Unkeyed::ForwardedHost);
         }
@@ -175,13 +184,24 @@ fn scheme(uri: &Uri) -> Result<Option<Scheme>, Unkeyed> {
         .ok_or(Unkeyed::Scheme)
 }
 
-/// What the proxy in front says, if that is clear.
-fn forwarded_scheme(headers: &HeaderMap) -> Scheme {
+/// What the proxy in front says, if that is clear. It goes before the URI's, which is that of the
+/// connection to this server: behind a proxy that speaks HTTP/2, that of the proxy.
+fn forwarded_scheme(headers: &HeaderMap) -> Option<Scheme> {
     let mut said = headers.get_all(&X_FORWARDED_PROTO).iter();
     match (said.next(), said.next()) {
-        (Some(scheme), None) => Scheme::parse(scheme.as_bytes()).unwrap_or(Scheme::Http),
-        _ => Scheme::Http,
+        (Some(scheme), None) => Scheme::parse(scheme.as_bytes()),
+        _ => None,
     }
+}
+
+/// Whether `Forwarded` may say a host (RFC 7239 §5.3), which a handler may read.
+fn has_forwarded_host(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(FORWARDED).iter();
+    lines.any(|line| {
+        let line = line.as_bytes();
+        line.windows(HOST_IS.len())
+            .any(|window| window.eq_ignore_ascii_case(HOST_IS))
+    })
 }
 
 /// The host of the URI, which `Host` may repeat but not contradict: some handlers read the one and
@@ -215,6 +235,8 @@ fn forwarded_hosts(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
 }
+
+const HOST_IS: &[u8] = b"host=";
 
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
