@@ -221,7 +221,7 @@ mod tests {
             ("cache-groups", "\"h\""),
         ]);
         let mut expected = plain(&["a", "b c", "d", "e", "f", "g"]);
-        expected.push(Tag::Group(b"h"[..].into()));
+        expected.push(Tag::Group("h".into()));
         assert_eq!(read(&tags, &response), Ok(expected));
     }
 

@@ -94,7 +94,7 @@ pub(in crate::cache) fn not_modified_headers(response: &HeaderMap) -> HeaderMap 
 
 /// When a response was last modified, as far as it says.
 pub(super) fn last_modified(response: &HeaderMap) -> Option<Timestamp> {
-    dates::parse(lines::only(response, &LAST_MODIFIED)?)
+    dates::only(response, &LAST_MODIFIED)
 }
 
 /// `If-None-Match` is false (RFC 9110 §13.1.2).
@@ -131,10 +131,10 @@ fn next_member(text: &[u8]) -> Option<&[u8]> {
 /// `If-Modified-Since` is false (RFC 9110 §13.1.3). A response that does not say when it was modified
 /// was not after its `Date` (RFC 9111 §4.3.2).
 fn is_unmodified(request: &HeaderMap, response: &HeaderMap) -> bool {
-    let Some(since) = lines::only(request, &IF_MODIFIED_SINCE).and_then(dates::parse) else {
+    let Some(since) = dates::only(request, &IF_MODIFIED_SINCE) else {
         return false;
     };
-    let date = || lines::only(response, &DATE).and_then(dates::parse);
+    let date = || dates::only(response, &DATE);
     last_modified(response)
         .or_else(date)
         .is_some_and(|modified| modified <= since)

@@ -1,13 +1,16 @@
 //! Cache groups (RFC 9875).
 
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::{invalidate, string_list};
+use super::{
+    invalidate,
+    structured::{self, Escaped},
+};
 
 /// The groups that a response belongs to, in order; none if the field cannot be read, as RFC 9651
 /// §4.2 says. Each is a name within the response's origin, compared byte by byte.
 pub(in crate::cache) fn of(response: &HeaderMap) -> Vec<String> {
-    string_list::read(response, &CACHE_GROUPS).unwrap_or_default()
+    strings(response, &CACHE_GROUPS)
 }
 
 /// The groups of the request's origin that a response invalidates, each once (RFC 9875 §3). What
@@ -20,10 +23,24 @@ pub(in crate::cache) fn invalidated(
     if !invalidate::is_invalidating(method, status) {
         return Vec::new();
     }
-    let mut groups = string_list::read(response, &CACHE_GROUP_INVALIDATION).unwrap_or_default();
+    let mut groups = strings(response, &CACHE_GROUP_INVALIDATION);
     groups.sort_unstable();
     groups.dedup();
     groups
+}
+
+/// The strings of a list. Unknown parameters are ignored (RFC 9875 §2), and so is a field with a
+/// member of another type (RFC 9651 §4.2).
+fn strings(response: &HeaderMap, name: &HeaderName) -> Vec<String> {
+    let lines = response.get_all(name).iter();
+    let lines: Vec<_> = lines.map(HeaderValue::as_bytes).collect();
+    let joined = lines.join(&b", "[..]);
+    let strings = structured::strings(&joined).unwrap_or_default();
+    // Strings of structured fields are ASCII.
+    let texts = strings.into_iter().map(Escaped::unescaped);
+    texts
+        .filter_map(|text| String::from_utf8(text).ok())
+        .collect()
 }
 
 const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
@@ -42,14 +59,7 @@ mod tests {
     }
 
     fn groups(lines: &[&'static str]) -> Vec<String> {
-        texts(of(&response("cache-groups", lines)))
-    }
-
-    fn texts(groups: Vec<Vec<u8>>) -> Vec<String> {
-        let groups = groups.into_iter();
-        groups
-            .map(|group| String::from_utf8(group).unwrap())
-            .collect()
+        of(&response("cache-groups", lines))
     }
 
     #[test]
@@ -88,7 +98,7 @@ mod tests {
     #[test]
     fn unsafe_methods_that_succeed_invalidate_groups_once_each() {
         let response = response("cache-group-invalidation", &["\"b\", \"a\"", "\"b\""]);
-        let of = |method, status| texts(invalidated(&method, status, &response));
+        let of = |method, status| invalidated(&method, status, &response);
         assert_eq!(of(Method::POST, StatusCode::OK), ["a", "b"]);
         assert!(of(Method::GET, StatusCode::OK).is_empty());
         assert!(of(Method::POST, StatusCode::CONFLICT).is_empty());
@@ -121,7 +131,7 @@ mod tests {
             let expected = members.and_then(|members| members.iter().map(text).collect());
             let response = HeaderMap::from_iter([(CACHE_GROUPS, HeaderValue::try_from(&line).unwrap())]);
             let expected: Vec<String> = expected.unwrap_or_default();
-            proptest::prop_assert_eq!(texts(of(&response)), expected);
+            proptest::prop_assert_eq!(of(&response), expected);
         }
     }
 }

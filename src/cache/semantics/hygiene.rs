@@ -33,11 +33,11 @@ pub(in crate::cache) fn cut_tags(answer: &mut HeaderMap) {
     answer.remove(SURROGATE_KEY);
 }
 
-/// How many bytes headers take as lines of HTTP/1.1.
+/// How many bytes the names and values of headers are: a merged 304 may make them too long to store.
 pub(in crate::cache) fn size(headers: &HeaderMap) -> usize {
     headers
         .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
+        .map(|(name, value)| name.as_str().len() + value.len())
         .sum()
 }
 

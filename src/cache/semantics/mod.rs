@@ -22,7 +22,6 @@ pub(in crate::cache) mod range;
 pub(in crate::cache) mod reuse;
 pub(in crate::cache) mod status;
 pub(in crate::cache) mod storable;
-mod string_list;
 mod structured;
 pub(in crate::cache) mod targeted;
 pub(in crate::cache) mod vary;

@@ -1,4 +1,5 @@
-//! Dictionaries of structured fields (RFC 9651), as far as targeted fields need them.
+//! Dictionaries, and lists of strings, of structured fields (RFC 9651): as far as targeted fields and
+//! cache groups need them.
 //!
 //! A function here takes a text that may begin with what it is named after, and gives what follows.
 
@@ -11,6 +12,28 @@ pub(super) fn dictionary(text: &[u8]) -> Option<Vec<(&[u8], Value<'_>)>> {
         let (name, value) = key(rest)?;
         let (value, after) = member_value(value)?;
         members.push((name, value));
+        rest = skip(parameters(after)?, is_optional_space);
+        if rest.is_empty() {
+            break;
+        }
+        rest = skip(rest.strip_prefix(b",")?, is_optional_space);
+        if rest.is_empty() {
+            return None;
+        }
+    }
+    Some(members)
+}
+
+/// The members of a list of strings, whose parameters mean nothing (§4.2.1); `None` also if one of
+/// them is no string. The text is that of all lines, joined.
+pub(super) fn strings(text: &[u8]) -> Option<Vec<Escaped<'_>>> {
+    let mut members = Vec::new();
+    let mut rest = skip(text, is_space);
+    while !rest.is_empty() {
+        let (Value::Text(member), after) = bare_item(rest)? else {
+            return None;
+        };
+        members.push(member);
         rest = skip(parameters(after)?, is_optional_space);
         if rest.is_empty() {
             break;
