@@ -17,7 +17,7 @@ fuzz_target!(|lines: (&[u8], &[u8], &[u8])| {
         return;
     };
     check_dictionary(&first);
-    for name in NAMES {
+    for name in &NAMES {
         check_rules(name, &first, &second, &third);
     }
 });
@@ -70,7 +70,7 @@ fn request(headers: HeaderMap) -> Parts {
 
 const CACHE_CONTROL: HeaderName = HeaderName::from_static("cache-control");
 const TARGETED: HeaderName = HeaderName::from_static("stash-cache-control");
-const NAMES: &[HeaderName] = &[
+static NAMES: [HeaderName; 6] = [
     CACHE_CONTROL,
     HeaderName::from_static("expires"),
     HeaderName::from_static("date"),
