@@ -81,7 +81,7 @@ fn a_request_without_one_clear_host_passes() {
 }
 
 #[test]
-fn the_scheme_is_the_uri_s_or_what_one_proxy_says() {
+fn the_scheme_is_what_one_proxy_says_or_the_uri_s() {
     let host = ("host", "h");
     let forwarded = |proto| asked("/", &[host, ("x-forwarded-proto", proto)]);
     assert_eq!(forwarded("https"), ok("https://h/"));
@@ -96,7 +96,7 @@ fn the_scheme_is_the_uri_s_or_what_one_proxy_says() {
     ];
     assert_eq!(asked("/", &twice), ok("http://h/"));
     let said = [("x-forwarded-proto", "https")];
-    assert_eq!(asked("http://h/", &said), ok("http://h/"));
+    assert_eq!(asked("http://h/", &said), ok("https://h/"));
     assert_eq!(asked("HTTPS://h/", &[]), ok("https://h/"));
     assert_eq!(asked("ftp://h/", &[]), Err(Unkeyed::Scheme));
 }
@@ -106,6 +106,24 @@ fn the_port_that_is_dropped_is_that_of_the_scheme_that_a_proxy_says() {
     let headers = [("host", "h:443"), ("x-forwarded-proto", "https")];
     assert_eq!(asked("/", &headers), ok("https://h/"));
     assert_eq!(asked("/", &[("host", "h:443")]), ok("http://h:443/"));
+}
+
+#[test]
+fn a_request_that_may_be_forwarded_for_another_host_passes() {
+    for forwarded in [
+        "host=other",
+        "for=192.0.2.1;Host=h",
+        "for=\"[::1]\", proto=http;host=\"h\"",
+    ] {
+        let headers = [("host", "h"), ("forwarded", forwarded)];
+        assert_eq!(
+            asked("/", &headers),
+            Err(Unkeyed::ForwardedHost),
+            "{forwarded}"
+        );
+    }
+    let headers = [("host", "h"), ("forwarded", "for=192.0.2.1;proto=https")];
+    assert_eq!(asked("/", &headers), ok("http://h/"));
 }
 
 #[test]
