@@ -31,6 +31,8 @@ impl BackendTime {
         shown: Timestamp,
     ) {
         self.saw(shown);
+        // If the clock was set back, this is about when.
+        self.largest = self.floor(received);
         if self.sample.is_some_and(|last| last.sent > sent) {
             return;
         }
@@ -46,10 +48,12 @@ impl BackendTime {
         self.largest = self.largest.max(time);
     }
 
-    /// The largest time that was ever seen. A purge is no earlier, so that a clock set back
-    /// costs misses and not purges.
-    pub(in crate::cache) fn floor(&self) -> Timestamp {
-        self.largest
+    /// A time no earlier than any that was ever seen, nor than what the clock would show if it was
+    /// not set back since the last poll. A purge is no earlier, so that a clock set back costs
+    /// misses and not purges.
+    pub(in crate::cache) fn floor(&self, at: Monotonic) -> Timestamp {
+        let expected = self.at_least(at).unwrap_or_default();
+        self.largest.max(expected)
     }
 
     /// When the last poll was sent.
@@ -132,7 +136,19 @@ mod tests {
         time.sample(later, later, Timestamp::from_millis(2));
         time.sample(start, later, Timestamp::from_millis(3));
         assert_eq!(time.at_least(later), Some(Timestamp::from_millis(2)));
-        assert_eq!(time.floor(), Timestamp::from_millis(3));
+        assert_eq!(time.floor(start), Timestamp::from_millis(3));
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_lower_the_floor() {
+        let start = monotonic_now();
+        let mut time = BackendTime::default();
+        time.sample(start, start, Timestamp::from_millis(10_000));
+        let later = start + Duration::from_millis(256);
+        assert_eq!(time.floor(later), Timestamp::from_millis(10_255));
+        time.sample(later, later, Timestamp::from_millis(1));
+        assert_eq!(time.floor(later), Timestamp::from_millis(10_255));
+        assert_eq!(time.at_least(later), Some(Timestamp::from_millis(1)));
     }
 
     #[test]

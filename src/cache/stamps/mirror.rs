@@ -221,7 +221,7 @@ impl Mirror {
             // The one that leaves is read at least once more.
             self.doubted.pop_front();
             self.fetched.clear();
-            self.raise_since(self.time.floor());
+            self.raise_since(self.time.floor(until));
         }
     }
 
@@ -318,7 +318,7 @@ impl Mirror {
     /// The store shows an earlier state than before: it lost writes, or its clock was set back.
     /// What was purged in the part that is lost is known only to those who saw it.
     fn regress(&mut self, at: Monotonic, version: Version, journal: &Journal) {
-        self.begin_anew(journal.complete_since.max(self.time.floor()));
+        self.begin_anew(journal.complete_since.max(self.time.floor(at)));
         self.take(at, version, journal);
     }
 
@@ -379,3 +379,221 @@ impl Known {
 
 /// How many tags may be in doubt.
 const DOUBTED: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{cache::stamps::Severity, clock::monotonic_now};
+
+    const ALL: Tag = Tag([0; 16]);
+    const TAG: Tag = Tag([1; 16]);
+    const LIFE: Duration = Duration::from_secs(60);
+
+    fn at(micros: u64) -> Timestamp {
+        Timestamp::from_micros(micros)
+    }
+
+    fn hard(tag: Tag, micros: u64) -> Purge {
+        Purge {
+            tag,
+            severity: Severity::Hard,
+            at: at(micros),
+        }
+    }
+
+    fn empty() -> Journal {
+        Journal::empty(LIFE).written_as(Version::from_u64(100))
+    }
+
+    /// A mirror that knows all since 100.
+    fn mirror_with_room_for(capacity: usize) -> (Mirror, Monotonic) {
+        let start = monotonic_now();
+        let mut mirror = Mirror::new(Duration::ZERO, ALL, capacity);
+        mirror.polled(start, start, at(100), Version::from_u64(100), empty());
+        (mirror, start)
+    }
+
+    fn mirror() -> (Mirror, Monotonic) {
+        mirror_with_room_for(8)
+    }
+
+    fn verdict(mirror: &Mirror, now: Monotonic, born: u64) -> Verdict {
+        mirror.verdict(now, at(born), at(born), &[TAG])
+    }
+
+    #[test]
+    fn a_mirror_that_never_polled_knows_nothing() {
+        let mirror = Mirror::new(Duration::ZERO, ALL, 8);
+        let now = monotonic_now();
+        assert_eq!(verdict(&mirror, now, 50), Verdict::Unknown(vec![TAG, ALL]));
+        assert!(!mirror.is_current(now, Duration::MAX));
+    }
+
+    #[test]
+    fn what_is_younger_than_the_journal_needs_no_stamp() {
+        let (mirror, now) = mirror();
+        assert_eq!(verdict(&mirror, now, 101), Verdict::Valid);
+        assert_eq!(verdict(&mirror, now, 100), Verdict::Unknown(vec![TAG, ALL]));
+    }
+
+    #[test]
+    fn that_there_is_no_stamp_is_remembered() {
+        let (mut mirror, now) = mirror();
+        for tag in [TAG, ALL] {
+            mirror.learn(mirror.ticket(), tag, StampState::default());
+        }
+        assert_eq!(verdict(&mirror, now, 50), Verdict::Valid);
+    }
+
+    #[test]
+    fn a_purge_of_everything_concerns_every_tag() {
+        let (mut mirror, now) = mirror();
+        mirror.enter(hard(ALL, 150));
+        assert_eq!(verdict(&mirror, now, 150), Verdict::Purged);
+        assert_eq!(verdict(&mirror, now, 151), Verdict::Valid);
+    }
+
+    #[test]
+    fn a_soft_purge_concerns_what_was_not_checked_since() {
+        let (mut mirror, now) = mirror();
+        let soft = Purge {
+            severity: Severity::Soft,
+            ..hard(TAG, 150)
+        };
+        mirror.enter(soft);
+        let since = Verdict::Soft { since: at(150) };
+        assert_eq!(verdict(&mirror, now, 150), since);
+        let checked = mirror.verdict(now, at(120), at(151), &[TAG]);
+        assert_eq!(checked, Verdict::Valid);
+    }
+
+    #[test]
+    fn skew_widens_every_purge() {
+        let start = monotonic_now();
+        let mut mirror = Mirror::new(Duration::from_micros(10), ALL, 8);
+        mirror.polled(start, start, at(100), Version::from_u64(100), empty());
+        mirror.enter(hard(TAG, 150));
+        assert_eq!(verdict(&mirror, start, 160), Verdict::Purged);
+        assert_eq!(verdict(&mirror, start, 161), Verdict::Valid);
+        let unknown = mirror.verdict(start, at(110), at(110), &[]);
+        assert_eq!(unknown, Verdict::Unknown(vec![ALL]));
+    }
+
+    #[test]
+    fn a_journal_that_does_not_reach_back_begins_a_generation() {
+        let (mut mirror, now) = mirror();
+        let purges: Vec<_> = (200..300).map(|micros| hard(TAG, micros)).collect();
+        let before = mirror.generation();
+        mirror.heard(now, Version::from_u64(300), empty().with(&purges));
+        assert!(mirror.generation() > before);
+        let born = mirror.verdict(now, at(230), at(230), &[Tag([2; 16])]);
+        assert_eq!(born, Verdict::Unknown(vec![Tag([2; 16]), ALL]));
+    }
+
+    #[test]
+    fn an_older_message_changes_nothing() {
+        let (mut mirror, now) = mirror();
+        let newer = empty().with(&[hard(TAG, 200)]);
+        mirror.heard(now, Version::from_u64(200), newer);
+        let before = mirror.clone();
+        mirror.heard(now, Version::from_u64(100), empty());
+        assert_eq!(mirror, before);
+    }
+
+    #[test]
+    fn another_purge_under_a_known_number_is_noticed() {
+        let (mut mirror, now) = mirror();
+        let known = empty().with(&[hard(TAG, 200)]);
+        mirror.heard(now, Version::from_u64(200), known);
+        let before = mirror.generation();
+        let fork = empty().with(&[hard(ALL, 190), hard(TAG, 210)]);
+        mirror.heard(now, Version::from_u64(210), fork);
+        assert!(mirror.generation() > before);
+        assert_eq!(verdict(&mirror, now, 190), Verdict::Purged);
+    }
+
+    #[test]
+    fn a_store_that_lost_writes_is_noticed() {
+        let (mut mirror, now) = mirror();
+        let known = empty().with(&[hard(TAG, 200)]);
+        mirror.heard(now, Version::from_u64(200), known);
+        let before = mirror.generation();
+        let later = now + Duration::from_micros(500);
+        mirror.polled(later, later, at(600), Version::from_u64(100), empty());
+        assert!(mirror.generation() > before);
+        let other = mirror.verdict(later, at(180), at(180), &[Tag([2; 16])]);
+        assert!(matches!(other, Verdict::Unknown(_)));
+        assert_eq!(verdict(&mirror, later, 200), Verdict::Purged);
+    }
+
+    #[test]
+    fn a_poll_that_was_overtaken_is_no_loss() {
+        let (mut mirror, now) = mirror();
+        let later = now + Duration::from_micros(5);
+        let known = empty().with(&[hard(TAG, 200)]);
+        mirror.heard(later, Version::from_u64(200), known);
+        let before = mirror.generation();
+        mirror.polled(now, later, at(150), Version::from_u64(100), empty());
+        assert_eq!(mirror.generation(), before);
+    }
+
+    #[test]
+    fn a_stamp_that_leaves_makes_older_responses_unknown() {
+        let (mut mirror, now) = mirror_with_room_for(1);
+        mirror.enter(hard(TAG, 150));
+        mirror.enter(hard(Tag([2; 16]), 160));
+        assert_eq!(verdict(&mirror, now, 140), Verdict::Unknown(vec![TAG, ALL]));
+        assert_eq!(verdict(&mirror, now, 151), Verdict::Valid);
+    }
+
+    #[test]
+    fn a_stamp_that_leaves_is_kept_where_the_tag_was_read() {
+        let (mut mirror, now) = mirror_with_room_for(2);
+        mirror.learn(mirror.ticket(), TAG, StampState::default());
+        mirror.learn(mirror.ticket(), ALL, StampState::default());
+        for (tag, micros) in [(1, 150), (2, 160), (3, 170)] {
+            mirror.enter(hard(Tag([tag; 16]), micros));
+        }
+        assert_eq!(verdict(&mirror, now, 140), Verdict::Purged);
+    }
+
+    #[test]
+    fn a_doubted_tag_is_read_at_each_use_until_the_doubt_is_over() {
+        let (mut mirror, now) = mirror();
+        let until = now + Duration::from_secs(30);
+        mirror.doubt(TAG, until);
+        assert_eq!(verdict(&mirror, now, 150), Verdict::Unknown(vec![TAG]));
+        mirror.learn(mirror.ticket(), TAG, StampState::default());
+        assert_eq!(verdict(&mirror, now, 150), Verdict::Unknown(vec![TAG]));
+        let none = [(TAG, StampState::default())];
+        let judged = mirror.verdict_with(&none, now, at(150), at(150), &[TAG]);
+        assert_eq!(judged, Verdict::Valid);
+        assert_eq!(verdict(&mirror, until, 150), Verdict::Valid);
+    }
+
+    #[test]
+    fn a_doubted_stamp_that_was_found_is_kept() {
+        let (mut mirror, now) = mirror();
+        let until = now + Duration::from_secs(30);
+        mirror.doubt(TAG, until);
+        let found = StampState::of(Severity::Hard, at(150));
+        mirror.learn(mirror.ticket(), TAG, found);
+        assert_eq!(verdict(&mirror, until, 150), Verdict::Purged);
+    }
+
+    #[test]
+    fn what_is_ahead_of_the_clock_is_gone() {
+        let (mirror, now) = mirror();
+        assert_eq!(verdict(&mirror, now, 10_000_000), Verdict::Purged);
+    }
+
+    #[test]
+    fn a_poll_counts_from_when_it_was_sent() {
+        let (mut mirror, now) = mirror();
+        let received = now + Duration::from_secs(2);
+        let sent = now + Duration::from_secs(1);
+        mirror.polled(sent, received, at(200), Version::from_u64(100), empty());
+        assert!(mirror.is_current(received, Duration::from_secs(1)));
+        assert!(!mirror.is_current(received, Duration::from_millis(999)));
+    }
+}
