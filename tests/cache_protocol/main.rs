@@ -13,6 +13,17 @@
     reason = "a test fails by panicking"
 )]
 #![allow(
+    clippy::collapsible_match,
+    clippy::enum_variant_names,
+    clippy::match_same_arms,
+    clippy::needless_pass_by_value,
+    clippy::single_match,
+    clippy::single_match_else,
+    clippy::too_many_lines,
+    clippy::unused_self,
+    reason = "a model lists what can happen, case by case"
+)]
+#![allow(
     dead_code,
     unreachable_pub,
     unused_imports,

@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_fill_under_way_is_waited_for_only_so_long() {
         let other = Lease::Filling(Token([2; 16]));
-        let waits = decide(other, 9, PATIENCE - Duration::from_millis(1));
+        let waits = decide(other, 9, PATIENCE.saturating_sub(Duration::from_millis(1)));
         assert_eq!(waits, OnLeaseConflict::Wait);
         let gives_up = decide(other, 9, PATIENCE);
         assert_eq!(gives_up, OnLeaseConflict::CallUnstored);

@@ -66,7 +66,7 @@ impl BackendTime {
     pub(in crate::cache) fn at_least(&self, at: Monotonic) -> Option<Timestamp> {
         let sample = self.sample?;
         let elapsed = at.saturating_duration_since(sample.received);
-        Some(sample.shown + (elapsed - elapsed / DRIFT))
+        Some(sample.shown + elapsed.saturating_sub(elapsed / DRIFT))
     }
 
     /// A time that the backend's clock has not passed at this instant; for ages, which must not be
