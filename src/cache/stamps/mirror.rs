@@ -491,6 +491,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_before_a_gap_is_forgotten() {
+        let (mut mirror, now) = mirror();
+        let before = mirror.ticket();
+        mirror.learn(before, TAG, StampState::default());
+        mirror.learn(before, ALL, StampState::default());
+        let other = Tag([2; 16]);
+        let purges: Vec<_> = (200..300).map(|micros| hard(other, micros)).collect();
+        mirror.heard(now, Version::from_u64(300), empty().with(&purges));
+        assert_eq!(verdict(&mirror, now, 50), Verdict::Unknown(vec![TAG, ALL]));
+        // Nor is it learned from an answer that was under way.
+        mirror.learn(before, TAG, StampState::default());
+        assert_eq!(verdict(&mirror, now, 50), Verdict::Unknown(vec![TAG, ALL]));
+    }
+
+    #[test]
     fn an_older_message_changes_nothing() {
         let (mut mirror, now) = mirror();
         let newer = empty().with(&[hard(TAG, 200)]);

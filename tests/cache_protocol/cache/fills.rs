@@ -291,7 +291,7 @@ impl Case {
                 }
             }
             Stage::Calling(_, fill) if fill.content.is_none() => steps.push(Step::Call(who)),
-            Stage::Calling(request, fill) => {
+            Stage::Calling(request, _) => {
                 for answer in self.answers {
                     if *answer != Answer::NotModified || request.base().is_some() {
                         steps.push(Step::Answer(who, *answer));
