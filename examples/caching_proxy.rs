@@ -1,7 +1,9 @@
-//! A reverse proxy before one origin, for clients of HTTP/1.1 and HTTP/2.
+//! A caching reverse proxy before one origin, for clients of HTTP/1.1 and HTTP/2. With `--redis`, as
+//! many of them as there are share what they cache.
 //!
 //! ```sh
-//! cargo run --example caching_proxy --features full -- --origin http://127.0.0.1:8000
+//! cargo run --example caching_proxy --features full -- --origin http://127.0.0.1:8000 \
+//!     [--listen 127.0.0.1:8080] [--profile compliance] [--redis redis://127.0.0.1:6379]
 //! ```
 
 use std::{env, error::Error, mem, net::SocketAddr, time::Duration};
@@ -24,9 +26,13 @@ use tokio::{
     signal::{self, unix::SignalKind},
     time::{sleep, timeout},
 };
-use tower::{BoxError, ServiceBuilder, service_fn};
+use tower::{BoxError, Layer as _, ServiceBuilder, service_fn};
+use tower_stash::{
+    backend::{AnyBackend, MemoryBackend, RedisBackend},
+    cache::{CacheLayer, CacheRule, Profile, RequestBody},
+};
 
-type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+type ResponseBody = UnsyncBoxBody<Bytes, hyper::Error>;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -37,7 +43,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .pool_idle_timeout(Duration::from_secs(3))
         .pool_timer(TokioTimer::new())
         .build_http();
-    let proxy = service_fn(move |request| forward(client.clone(), origin.clone(), request));
+    let forward = service_fn(move |request| forward(client.clone(), origin.clone(), request));
+
+    let backend = match option("--redis") {
+        Some(url) => AnyBackend::new(RedisBackend::connect(url).await?),
+        None => AnyBackend::new(MemoryBackend::new()),
+    };
+    let profile = match option("--profile").as_deref() {
+        Some("compliance") => Profile::compliance(),
+        _ => Profile::safe(),
+    };
+    let rule = CacheRule::new("proxy")?.with_profile(profile);
+    let proxy = CacheLayer::new(backend, rule)?.layer(forward);
 
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new());
@@ -75,8 +92,7 @@ fn option(name: &str) -> Option<String> {
 
 /// The request without the connection it came on, and with what this proxy knows of the client,
 /// whatever the client says.
-fn from_client(request: Request<Incoming>, client: SocketAddr) -> Request<Body> {
-    let mut request = request.map(BodyExt::boxed_unsync);
+fn from_client(mut request: Request<Incoming>, client: SocketAddr) -> Request<Incoming> {
     *request.version_mut() = Version::HTTP_11;
     let authority = request.uri().authority().map(Authority::as_str);
     let authority = authority.and_then(|host| host.parse().ok());
@@ -98,10 +114,10 @@ fn from_client(request: Request<Incoming>, client: SocketAddr) -> Request<Body> 
 }
 
 async fn forward(
-    client: Client<HttpConnector, Body>,
+    client: Client<HttpConnector, RequestBody<Incoming>>,
     origin: Authority,
-    mut request: Request<Body>,
-) -> Result<Response<Body>, BoxError> {
+    mut request: Request<RequestBody<Incoming>>,
+) -> Result<Response<ResponseBody>, BoxError> {
     let mut url = mem::take(request.uri_mut()).into_parts();
     url.scheme = Some(Scheme::HTTP);
     url.authority = Some(origin);
@@ -131,7 +147,7 @@ fn drop_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// A problem without details of its own (RFC 9457).
-fn problem(status: StatusCode) -> Response<Body> {
+fn problem(status: StatusCode) -> Response<ResponseBody> {
     let title = status.canonical_reason().unwrap_or_default();
     let text = format!(r#"{{"title":"{title}","status":{}}}"#, status.as_u16());
     let body = Full::from(text).map_err(|never| match never {});

@@ -52,7 +52,7 @@ export async function startOrigin(suite, port, log) {
 
 // Starts a proxy before the origin; its address, once it listens.
 export async function startProxy(program, origin, redis, log) {
-    const ours = ["--listen", "127.0.0.1:0", "--origin", origin];
+    const ours = ["--listen", "127.0.0.1:0", "--origin", origin, "--profile", "compliance"];
     return listening(log, () => start(program, redis ? [...ours, "--redis", redis] : ours, log));
 }
 
