@@ -67,10 +67,10 @@ export async function startRedis(log) {
     return `redis+unix://${socket}`;
 }
 
-// Runs these tests of a suite to their end, all of them if none is named.
-export async function runSuite(suite, base, ids, output, log) {
-    const program = ["--no-warnings", join(HERE, "suite.mjs"), suite, base, output, ids.join(",")];
-    const run = start(process.execPath, program, log);
+// Runs these tests of a suite to their end, all of them if none is named, so many at once.
+export async function runSuite({ suite, base, ids, atOnce }, output, log) {
+    const program = ["--no-warnings", join(HERE, "suite.mjs"), suite, base, output];
+    const run = start(process.execPath, [...program, String(atOnce), ids.join(",")], log);
     const guard = setTimeout(() => run.kill("SIGKILL"), RUN_LIMIT);
     const status = await new Promise((resolve) => run.once("exit", resolve));
     clearTimeout(guard);

@@ -1,12 +1,12 @@
 // Runs tests of a suite against a cache, in a process of its own, because a suite keeps its state in
-// its modules: `node suite.mjs DIRECTORY BASE OUTPUT [IDS]`. One id alone shows what is sent.
+// its modules: `node suite.mjs DIRECTORY BASE OUTPUT AT_ONCE [IDS]`. One id alone shows what is sent.
 
 import { existsSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-const [directory, base, output, ids] = process.argv.slice(2);
+const [directory, base, output, atOnce, ids] = process.argv.slice(2);
 
 async function main() {
     const { default: groups } = await load("tests/index.mjs");
@@ -32,7 +32,8 @@ function isNewer() {
 
 async function runNewer(groups) {
     const { runTests, getResults } = await load("test-engine/client/runner.mjs");
-    await runTests(groups, false, base);
+    globalThis.fetch = logged(globalThis.fetch);
+    await runTests(groups, false, base, Number(atOnce));
     return getResults();
 }
 
@@ -42,8 +43,23 @@ async function runPublished(groups) {
     const { default: fetch } = await import(pathToFileURL(require.resolve("node-fetch")));
     // Without a limit, one answer that never ends would keep the run from ending.
     const fetchInTime = (url, init) => fetch(url, { ...init, timeout: 10_000 });
-    await runTests(groups, fetchInTime, false, base);
+    await runTests(groups, logged(fetchInTime), false, base, Number(atOnce));
     return getResults();
+}
+
+// Says what the cache says of each answer, in the log of the run.
+function logged(fetch) {
+    return async (url, init) => {
+        const begin = performance.now();
+        const response = await fetch(url, init);
+        const sent = Object.fromEntries(init?.headers ?? []);
+        if (sent["Test-ID"]) {
+            const took = `${Math.round(performance.now() - begin)} ms`;
+            const said = response.headers.get("cache-status");
+            console.log("answer:", sent["Test-ID"], sent["Req-Num"], response.status, took, said);
+        }
+        return response;
+    };
 }
 
 // A test that is run without the others is judged without them.
