@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 use super::{
-    Cache, CacheRule,
+    Cache, CacheRule, Purge,
     engine::{Coalescing, Consistency, Core},
     shared::Shared,
 };
@@ -83,6 +83,13 @@ impl CacheLayer {
         let shared = Arc::make_mut(&mut self.shared);
         shared.core = Arc::new(Core::new(shared.core.store.clone(), digester));
         self
+    }
+
+    /// What purges the layer's responses, for handlers and the rest of the program. It belongs to the
+    /// layer as it is set up now, so it is asked for last.
+    #[must_use]
+    pub fn purge(&self) -> Purge {
+        Purge::new(Arc::clone(&self.shared))
     }
 }
 

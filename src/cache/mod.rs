@@ -16,6 +16,7 @@ mod invalidation;
 mod layer;
 mod outcome;
 mod protocol;
+mod purge;
 mod record;
 mod rule;
 mod semantics;
@@ -32,6 +33,7 @@ pub use self::{
     future::ResponseFuture,
     layer::CacheLayer,
     outcome::{CacheOutcome, OutcomeKind},
+    purge::{Purge, PurgeError, PurgeErrorKind},
     rule::{Authorization, CacheRule, Profile, Query, RequestCookies, SetCookie},
     semantics::NotStored,
     service::Cache,

@@ -96,9 +96,7 @@ impl<'a> Target<'a> {
 
     /// What a `GET` request for this URL is for, with scheme and host, which nothing else names.
     pub(in crate::cache) fn from_absolute(uri: &'a Uri, shape: &Shape) -> Result<Self, Unkeyed> {
-        let scheme = scheme(uri)?.ok_or(Unkeyed::Scheme)?;
-        let authority = uri.authority().ok_or(Unkeyed::NoHost)?;
-        let host = host::normal(authority.as_str(), scheme).ok_or(Unkeyed::NoHost)?;
+        let (scheme, host) = origin(uri)?;
         Self::at(uri, scheme, host, shape)
     }
 
@@ -169,6 +167,14 @@ impl Unkeyed {
             Self::Path => "path",
         }
     }
+}
+
+/// Scheme and host of an absolute URL.
+pub(in crate::cache) fn origin(uri: &Uri) -> Result<(Scheme, Cow<'_, str>), Unkeyed> {
+    let scheme = scheme(uri)?.ok_or(Unkeyed::Scheme)?;
+    let authority = uri.authority().ok_or(Unkeyed::NoHost)?;
+    let host = host::normal(authority.as_str(), scheme).ok_or(Unkeyed::NoHost)?;
+    Ok((scheme, host))
 }
 
 fn has_any(headers: &HeaderMap, names: &[HeaderName]) -> bool {
