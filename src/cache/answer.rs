@@ -77,20 +77,21 @@ pub(super) fn forwarded(why: Forward, not_stored: Option<NotStored>) -> CacheSta
 pub(super) fn from_store<B>(ask: &Ask, held: Held, age: Duration) -> Response<ResponseBody<B>> {
     let Held { entry, body, .. } = held;
     let request = &ask.request;
+    let trailers = entry.trailers.clone();
     let (status, mut headers, body) =
         match conditional::evaluate(&request.headers, entry.status, &entry.headers) {
             Condition::NotModified => {
                 let headers = conditional::not_modified_headers(&entry.headers);
                 (StatusCode::NOT_MODIFIED, headers, Bytes::new())
             }
-            Condition::Full => choose(ask, entry.status, entry.headers, body),
+            Condition::Full => choose(ask, entry.status, entry.headers.clone(), body),
         };
     headers.insert(AGE, HeaderValue::from(age.as_secs()));
     let body = if request.method == Method::HEAD && status != StatusCode::NOT_MODIFIED {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         ResponseBody::empty()
     } else {
-        ResponseBody::stored(body, entry.trailers)
+        ResponseBody::stored(body, trailers)
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;

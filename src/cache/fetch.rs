@@ -213,7 +213,7 @@ impl<S> Visit<S> {
     ) -> Response<ResponseBody<B>> {
         let received = self.moment();
         let (parts, _) = response.into_parts();
-        let mut entry = base.entry.clone();
+        let mut entry = (*base.entry).clone();
         merge::update(&mut entry.headers, &parts.headers, &[]);
         let exchange = self.exchange(
             entry.status,
@@ -226,7 +226,7 @@ impl<S> Visit<S> {
         let age = age::initial(&parts.headers, asked.there, received.there);
         let mut is_stored = false;
         let kept = Held {
-            entry: entry.clone(),
+            entry: Arc::new(entry.clone()),
             ..base.clone()
         };
         match (judged, fetch.started) {
@@ -264,7 +264,7 @@ impl<S> Visit<S> {
                     stake: fetch.stake,
                 };
                 let body = base.body;
-                let trailers = base.entry.trailers;
+                let trailers = base.entry.trailers.clone();
                 elsewhere.spawn(async move { deposit.store(&[body], trailers).await });
             }
             (Err(reason), _) => fetch.stake.abandon(reason),

@@ -314,7 +314,7 @@ impl Deposit {
 
     fn deposited(&self, record: Bytes, version: Version, standing: Standing) -> Deposited {
         let held = Held::read(record, version).unwrap_or_else(|| Held {
-            entry: self.entry.clone(),
+            entry: Arc::new(self.entry.clone()),
             body: Bytes::new(),
             version,
             standing,

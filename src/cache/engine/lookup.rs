@@ -65,7 +65,8 @@ pub(in crate::cache) enum Page {
 /// A stored response.
 #[derive(Clone, Debug)]
 pub(in crate::cache) struct Held {
-    pub(in crate::cache) entry: Entry,
+    /// Shared, as it goes to many.
+    pub(in crate::cache) entry: Arc<Entry>,
     pub(in crate::cache) body: Bytes,
     pub(in crate::cache) version: Version,
     pub(in crate::cache) standing: Standing,
@@ -200,7 +201,7 @@ impl Held {
             return None;
         };
         Some(Self {
-            entry,
+            entry: Arc::new(entry),
             body,
             version,
             standing: Standing::Valid,
@@ -213,8 +214,8 @@ impl Held {
             return None;
         };
         let is_its = entry.check == place.check() && entry.shape == asking.shape();
-        is_its.then_some(Self {
-            entry,
+        is_its.then(|| Self {
+            entry: Arc::new(entry),
             body,
             version,
             standing: Standing::Valid,
