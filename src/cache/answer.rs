@@ -9,7 +9,7 @@ use http::{
 };
 
 use super::{
-    CacheRule, NotStored,
+    CacheRule,
     ask::Ask,
     body::ResponseBody,
     engine::Held,
@@ -59,16 +59,17 @@ pub(super) fn hit(ttl: i64) -> CacheStatus {
 }
 
 /// The status of what the handler answered.
-pub(super) fn forwarded(why: Forward, not_stored: Option<NotStored>) -> CacheStatus {
+pub(super) fn forwarded(why: Forward, outcome: &CacheOutcome) -> CacheStatus {
+    let detail = outcome.detail();
     CacheStatus {
         handling: Handling::Forwarded(Forwarded {
             why,
             status: None,
-            is_stored: not_stored.is_none(),
+            is_stored: detail.is_none(),
             is_collapsed: false,
         }),
         ttl: None,
-        detail: not_stored.map(NotStored::as_str),
+        detail,
     }
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, Response};
 
 use super::{
+    Bypass,
     answer::{Note, from_store, hit},
     ask::Ask,
     body::ResponseBody,
@@ -41,7 +42,7 @@ pub(super) enum Use {
     /// There is none.
     Nothing,
     /// It is not for this request, and neither is the cache.
-    Pass,
+    Pass(Bypass),
 }
 
 impl Case {
@@ -85,7 +86,7 @@ impl Case {
                 held: held.clone(),
                 may_stand_in,
             },
-            Reuse::NotForThis(_) => Use::Pass,
+            Reuse::NotForThis(passed) => Use::Pass(passed.into()),
         }
     }
 

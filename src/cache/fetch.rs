@@ -56,18 +56,8 @@ pub(super) struct Fetch {
 impl<S> Visit<S> {
     /// The handler's answer, as if there were no cache but for what the client is told.
     pub(super) async fn pass<Q, B>(
-        self,
-        kind: OutcomeKind,
-    ) -> Result<Response<ResponseBody<B>>, S::Error>
-    where
-        S: Service<Request<RequestBody<Q>>, Response = Response<B>>,
-    {
-        self.pass_as(kind, Forward::Bypass).await
-    }
-
-    pub(super) async fn pass_as<Q, B>(
         mut self,
-        kind: OutcomeKind,
+        outcome: CacheOutcome,
         why: Forward,
     ) -> Result<Response<ResponseBody<B>>, S::Error>
     where
@@ -77,16 +67,7 @@ impl<S> Visit<S> {
         let request = Request::from_parts(self.case.ask.request.clone(), no_body());
         let response = self.inner.call(request).await?;
         let mut response = response.map(ResponseBody::passed);
-        let detail = match kind {
-            OutcomeKind::Unavailable => NotStored::Backend,
-            _ if self.case.ask.directives.no_store => NotStored::RequestNoStore,
-            _ => NotStored::Method,
-        };
-        let outcome = CacheOutcome {
-            kind,
-            not_stored: Some(detail),
-        };
-        let note = self.case.note(forwarded(why, Some(detail)), outcome);
+        let note = self.case.note(forwarded(why, &outcome), outcome);
         note.write_on(&mut response);
         Ok(response)
     }
@@ -356,11 +337,11 @@ impl<S> Visit<S> {
             }
         };
         let outcome = CacheOutcome {
-            kind: OutcomeKind::Miss,
             not_stored,
+            ..CacheOutcome::new(OutcomeKind::Miss)
         };
         self.case
-            .note(forwarded(why, not_stored), outcome)
+            .note(forwarded(why, &outcome), outcome)
             .write_on(&mut response);
         response
     }

@@ -72,15 +72,12 @@ impl Invalidation {
         }
         let tags = self.tags(&groups);
         self.purge(keys, tags).await;
-        let reason = NotStored::Method;
+        let outcome = CacheOutcome::unstored(OutcomeKind::Invalidated, NotStored::Method);
         let note = Note {
             rule: self.rule,
             name: self.shared.settings.name.clone(),
-            status: forwarded(Forward::Method, Some(reason)),
-            outcome: CacheOutcome {
-                kind: OutcomeKind::Invalidated,
-                not_stored: Some(reason),
-            },
+            status: forwarded(Forward::Method, &outcome),
+            outcome,
         };
         note.write_on(&mut response);
         Ok(response)

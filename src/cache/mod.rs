@@ -8,6 +8,7 @@
 mod answer;
 mod ask;
 mod body;
+mod bypass;
 mod case;
 mod engine;
 mod fetch;
@@ -29,6 +30,7 @@ mod visit;
 
 pub use self::{
     body::ResponseBody,
+    bypass::Bypass,
     engine::{Coalescing, Consistency},
     future::ResponseFuture,
     layer::CacheLayer,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::NotStored;
+use super::{Bypass, NotStored};
 
 /// What the cache did for a request; in the extensions of each response that a rule covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,8 @@ use super::NotStored;
 pub struct CacheOutcome {
     /// What became of the request.
     pub kind: OutcomeKind,
+    /// Why the cache was not for the request, if it was not.
+    pub bypass: Option<Bypass>,
     /// Why its response was not stored, where that is known with its head.
     pub not_stored: Option<NotStored>,
 }
@@ -44,8 +46,31 @@ impl CacheOutcome {
     pub(super) const fn new(kind: OutcomeKind) -> Self {
         Self {
             kind,
+            bypass: None,
             not_stored: None,
         }
+    }
+
+    /// The cache is not for the request.
+    pub(super) const fn passed(bypass: Bypass) -> Self {
+        Self {
+            bypass: Some(bypass),
+            ..Self::new(OutcomeKind::Bypass)
+        }
+    }
+
+    /// The handler's response is not stored, for this reason.
+    pub(super) const fn unstored(kind: OutcomeKind, reason: NotStored) -> Self {
+        Self {
+            not_stored: Some(reason),
+            ..Self::new(kind)
+        }
+    }
+
+    /// The one reason that the client is told.
+    pub(super) fn detail(&self) -> Option<&'static str> {
+        let bypass = self.bypass.map(Bypass::as_str);
+        bypass.or_else(|| self.not_stored.map(NotStored::as_str))
     }
 
     /// Whether the response came from the store.

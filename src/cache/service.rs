@@ -7,25 +7,29 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header::UPGRADE, request::Parts};
+use http::{
+    Method, Request, Response,
+    header::{IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE},
+    request::Parts,
+};
 use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    CacheRule, NotStored,
+    Bypass, CacheRule,
     answer::{Note, forwarded},
     ask::Ask,
     body::ResponseBody,
     case::Case,
     future::{Handover, ResponseFuture},
     invalidation::Invalidation,
-    outcome::{CacheOutcome, OutcomeKind},
+    outcome::CacheOutcome,
     semantics::{invalidate, status::Forward},
     shared::Shared,
     url::{Target, UrlKey},
     visit::Visit,
 };
-use crate::body::RequestBody;
+use crate::{body::RequestBody, key::Digester};
 
 /// A service whose responses are stored; made by [`CacheLayer`](super::CacheLayer).
 pub struct Cache<S> {
@@ -38,7 +42,7 @@ enum Call {
     /// Not its business.
     Pass,
     /// The handler answers it, for this reason, which the client is told.
-    Bypass(CacheRule, Forward, NotStored),
+    Bypass(CacheRule, Bypass),
     /// It may be answered from the store.
     Look(CacheRule, UrlKey),
     /// It may change what is stored.
@@ -56,7 +60,10 @@ impl<S> Cache<S> {
             let Some(rule) = self.shared.policy.rule(request) else {
                 return Call::Pass;
             };
-            return self.decide_look(rule, request, has_body);
+            return match keyed(&rule, request, has_body, &self.shared.core.digester) {
+                Ok(url) => Call::Look(rule, url),
+                Err(bypass) => Call::Bypass(rule, bypass),
+            };
         }
         if invalidate::is_safe(&method) {
             return Call::Pass;
@@ -66,28 +73,6 @@ impl<S> Cache<S> {
         let rule = self.shared.policy.rule(request);
         request.method = method;
         rule.map_or(Call::Pass, Call::Change)
-    }
-
-    fn decide_look(&self, rule: CacheRule, request: &Parts, has_body: bool) -> Call {
-        let headers = &request.headers;
-        if headers.contains_key(UPGRADE) {
-            return Call::Pass;
-        }
-        let shape = rule.shape();
-        let condition = shape.condition.as_ref();
-        if condition.is_some_and(|condition| !condition.holds(request)) {
-            return Call::Bypass(rule, Forward::Bypass, NotStored::Condition);
-        }
-        let is_conditional_on_change = headers.contains_key(http::header::IF_MATCH)
-            || headers.contains_key(http::header::IF_UNMODIFIED_SINCE);
-        if has_body || is_conditional_on_change {
-            return Call::Bypass(rule, Forward::Bypass, NotStored::Method);
-        }
-        let Ok(target) = Target::of(request, shape) else {
-            return Call::Bypass(rule, Forward::Bypass, NotStored::Condition);
-        };
-        let url = UrlKey::of(&target, &self.shared.core.digester);
-        Call::Look(rule, url)
     }
 }
 
@@ -123,15 +108,13 @@ where
                 let request = Request::from_parts(parts, RequestBody::passed(body));
                 ResponseFuture::passing(self.inner.call(request), None)
             }
-            Call::Bypass(rule, why, reason) => {
+            Call::Bypass(rule, bypass) => {
+                let outcome = CacheOutcome::passed(bypass);
                 let note = Note {
                     rule,
                     name: self.shared.settings.name.clone(),
-                    status: forwarded(why, Some(reason)),
-                    outcome: CacheOutcome {
-                        kind: OutcomeKind::Bypass,
-                        not_stored: Some(reason),
-                    },
+                    status: forwarded(Forward::Bypass, &outcome),
+                    outcome,
                 };
                 let request = Request::from_parts(parts, RequestBody::passed(body));
                 ResponseFuture::passing(self.inner.call(request), Some(note))
@@ -159,6 +142,32 @@ where
             }
         }
     }
+}
+
+/// What stands for the URL of a GET or HEAD, if it may be answered from the store.
+pub(super) fn keyed(
+    rule: &CacheRule,
+    request: &Parts,
+    has_body: bool,
+    digester: &Digester,
+) -> Result<UrlKey, Bypass> {
+    let headers = &request.headers;
+    let shape = rule.shape();
+    if headers.contains_key(UPGRADE) {
+        return Err(Bypass::Upgrade);
+    }
+    let condition = shape.condition.as_ref();
+    if condition.is_some_and(|condition| !condition.holds(request)) {
+        return Err(Bypass::Condition);
+    }
+    if has_body {
+        return Err(Bypass::RequestBody);
+    }
+    if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {
+        return Err(Bypass::Precondition);
+    }
+    let target = Target::of(request, shape)?;
+    Ok(UrlKey::of(&target, digester))
 }
 
 impl<S: Clone> Clone for Cache<S> {

@@ -9,6 +9,7 @@ use tokio::{runtime::Handle, time::sleep};
 use tower_service::Service;
 
 use super::{
+    Bypass, NotStored,
     answer::{Note, forwarded, from_store, hit, only_if_cached},
     ask::Ask,
     body::ResponseBody,
@@ -57,7 +58,8 @@ impl<S> Visit<S> {
             Ok(found) => found,
             Err(error) => {
                 UNAVAILABLE.warn(&error);
-                return self.pass(OutcomeKind::Unavailable).await;
+                let outcome = CacheOutcome::unstored(OutcomeKind::Unavailable, NotStored::Backend);
+                return self.pass(outcome, Forward::Bypass).await;
             }
         };
         match self.case.judge(&found) {
@@ -78,7 +80,10 @@ impl<S> Visit<S> {
                 Ok(self.case.serve(held, age, hit(ttl), kind))
             }
             _ if self.case.ask.directives.only_if_cached => Ok(only_if_cached(&self.case.ask.rule)),
-            Use::Pass => self.pass(OutcomeKind::Bypass).await,
+            Use::Pass(bypass) => {
+                self.pass(CacheOutcome::passed(bypass), Forward::Bypass)
+                    .await
+            }
             Use::Nothing => {
                 let why = match (&found.place, &found.held) {
                     (Place::Variant { .. }, None) => Forward::VaryMiss,
@@ -101,7 +106,7 @@ impl<S> Visit<S> {
 
     /// Fetches a response, or waits for another that does.
     async fn fetch<Q, B>(
-        mut self,
+        self,
         mut found: Found,
         mut base: Option<Held>,
         mut may_stand_in: bool,
@@ -115,7 +120,16 @@ impl<S> Visit<S> {
         B: Body<Data = Bytes> + Send + 'static,
     {
         if !self.case.ask.is_for_all_of_it() && (base.is_none() || !self.case.ask.is_get()) {
-            return self.pass_as(OutcomeKind::Miss, why).await;
+            let bypass = if self.case.ask.is_get() {
+                Bypass::Range
+            } else {
+                Bypass::Head
+            };
+            let outcome = CacheOutcome {
+                kind: OutcomeKind::Miss,
+                ..CacheOutcome::passed(bypass)
+            };
+            return self.pass(outcome, why).await;
         }
         let shared = Arc::clone(&self.case.shared);
         let core = &shared.core;
@@ -181,7 +195,10 @@ impl<S> Visit<S> {
                     let status = hit(ttl);
                     return Ok(self.case.serve(held, age, status, OutcomeKind::Collapsed));
                 }
-                Use::Pass => return self.pass(OutcomeKind::Bypass).await,
+                Use::Pass(bypass) => {
+                    let outcome = CacheOutcome::passed(bypass);
+                    return self.pass(outcome, Forward::Bypass).await;
+                }
                 Use::Nothing => {
                     base = None;
                     may_stand_in = false;

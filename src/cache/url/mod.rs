@@ -154,7 +154,7 @@ impl Scheme {
 }
 
 impl Unkeyed {
-    /// The word for it in `explain`.
+    /// The word for it, in [`Bypass`](super::Bypass).
     pub(in crate::cache) const fn as_str(self) -> &'static str {
         match self {
             Self::NoHost => "no_host",
