@@ -49,8 +49,8 @@ pub(super) struct Fetch {
     pub(super) may_stand_in: bool,
     pub(super) why: Forward,
     pub(super) stake: Stake,
-    /// What is fetched was not there before this; it is not stored, if nobody knows.
-    pub(super) started: Option<Timestamp>,
+    /// What is fetched was not there before this; or why it is not to be stored.
+    pub(super) started: Result<Timestamp, NotStored>,
 }
 
 impl<S> Visit<S> {
@@ -211,7 +211,7 @@ impl<S> Visit<S> {
             ..base.clone()
         };
         match (judged, fetch.started) {
-            (Ok(storable), Some(started)) => {
+            (Ok(storable), Ok(started)) => {
                 is_stored = true;
                 for name in &storable.dropped {
                     entry.headers.remove(name);
@@ -249,7 +249,7 @@ impl<S> Visit<S> {
                 elsewhere.spawn(async move { deposit.store(&[body], trailers).await });
             }
             (Err(reason), _) => fetch.stake.abandon(reason),
-            (Ok(_), None) => drop(fetch.stake),
+            (Ok(_), Err(_)) => drop(fetch.stake),
         }
         let status = CacheStatus {
             handling: Handling::Forwarded(Forwarded {
@@ -283,12 +283,10 @@ impl<S> Visit<S> {
             started,
             ..
         } = fetch;
-        let stored = started
-            .ok_or(NotStored::NotLeader)
-            .and_then(|started| self.storable(&parts, asked, received, started));
+        let stored = started.and_then(|started| self.storable(&parts, asked, received, started));
         let (mut response, not_stored) = match stored {
             Err(reason) => {
-                if reason == NotStored::NotLeader {
+                if started.is_err() {
                     stake.release();
                 } else if parts.status.is_server_error() {
                     stake.abandon(NotStored::HandlerFailed);

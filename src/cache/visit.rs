@@ -148,7 +148,7 @@ impl<S> Visit<S> {
             };
             let mark = core.marks.find(&lease);
             if mark == Some(Mark::Pass) {
-                break (stake(None, None), None);
+                break (stake(None, None), Err(NotStored::NotLeader));
             }
             if lead.is_none() && self.case.may_wait() {
                 match core.flights.join(&lease) {
@@ -158,37 +158,37 @@ impl<S> Visit<S> {
                             if let Some(answer) = self.case.take_over(&deposited).await {
                                 return Ok(answer);
                             }
-                            break (stake(None, None), None);
+                            break (stake(None, None), Err(NotStored::NotLeader));
                         }
                         Landing::Lost if lost < MAX_LOST => {
                             lost += 1;
                             continue;
                         }
-                        _ => break (stake(None, None), None),
+                        _ => break (stake(None, None), Err(NotStored::NotLeader)),
                     },
                 }
             }
             match core.claim(&found, began.elapsed()).await {
                 Ok(Claim::Ours(holding, started)) => {
-                    break (stake(lead, Some(holding)), Some(started));
+                    break (stake(lead, Some(holding)), Ok(started));
                 }
                 Ok(Claim::Everybody(started)) => {
                     let mut stake = stake(lead, None);
                     stake.release();
-                    break (stake, Some(started));
+                    break (stake, Ok(started));
                 }
                 Ok(Claim::Another(_)) if self.case.waits_for_others() && mark.is_none() => {}
-                Ok(Claim::Another(now)) => break (stake(lead, None), Some(now)),
-                Ok(Claim::Unstored) => break (stake(lead, None), None),
+                Ok(Claim::Another(now)) => break (stake(lead, None), Ok(now)),
+                Ok(Claim::Unstored) => break (stake(lead, None), Err(NotStored::NotLeader)),
                 Err(error) => {
                     UNAVAILABLE.warn(&error);
-                    break (stake(lead, None), None);
+                    break (stake(lead, None), Err(NotStored::Backend));
                 }
             }
             // Another instance fetches it.
             sleep(turns.next()).await;
             let Ok(next) = core.look(&*self.case.ask, &self.case.shared.settings).await else {
-                break (stake(lead, None), None);
+                break (stake(lead, None), Err(NotStored::Backend));
             };
             match self.case.judge(&next) {
                 Use::Serve { held, age, ttl, .. } => {
@@ -281,7 +281,7 @@ impl<S> Visit<S> {
                     lead: Some(lead),
                     holding: Some(holding),
                 },
-                started: Some(started),
+                started: Ok(started),
             };
             // What the client of this response would have read is read on in the background.
             drop(visit.call(fetch).await);

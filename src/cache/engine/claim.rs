@@ -18,6 +18,7 @@ use crate::{
         record::{Lease, Record},
     },
     clock::{Timestamp, monotonic_now},
+    key::Key,
 };
 
 /// Who is to fetch.
@@ -48,7 +49,16 @@ impl Core {
         let mut precondition = self.spent_lease(found);
         for _ in 0..MAX_ROUNDS {
             let put = self.store.put(&key, record.clone(), LEASE, precondition);
-            let (current, now) = match put.await? {
+            let put = match put.await {
+                Ok(put) => put,
+                Err(error) => {
+                    if error.may_have_applied() {
+                        self.withdraw(key, token);
+                    }
+                    return Err(error);
+                }
+            };
+            let (current, now) = match put {
                 Put::Stored(version) => return Ok(self.ours(&key, version)),
                 Put::Conflict { current, now } => (current, now),
             };
@@ -80,7 +90,21 @@ impl Core {
         Ok(Claim::Unstored)
     }
 
-    fn ours(&self, key: &crate::key::Key, version: Version) -> Claim {
+    /// Takes back, in the background, a lease of which it is not known whether it was taken.
+    fn withdraw(&self, key: Key, token: Token) {
+        let store = self.store.clone();
+        self.tasks.spawn(&Handle::current(), async move {
+            // Left, it expires shortly.
+            let Ok(Some(found)) = store.get(&key).await else {
+                return;
+            };
+            if Record::decode(found.value) == Ok(Record::Lease(Lease::Filling(token.0))) {
+                let _ = store.delete(&key, found.version).await;
+            }
+        });
+    }
+
+    fn ours(&self, key: &Key, version: Version) -> Claim {
         let runtime = Handle::current();
         let holding = Holding::new(&self.store, &self.tasks, &runtime, key, version);
         Claim::Ours(holding, self.purges.started(monotonic_now(), version))

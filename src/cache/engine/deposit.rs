@@ -207,11 +207,11 @@ impl Deposit {
             (false, None) => (Storing::Body, Precondition::Absent),
         };
         let page = self.place.page();
-        let put = self
-            .stake
-            .core
-            .store
-            .put(&page, record.clone(), self.life(), precondition);
+        let put =
+            self.stake
+                .core
+                .store
+                .put_patiently(&page, record.clone(), self.life(), precondition);
         let (current, now) = match put.await.map_err(Refused::Backend)? {
             Put::Stored(version) => return Ok(Some(self.deposited(record, version, standing))),
             Put::Conflict { current, now } => (current, now),
@@ -235,7 +235,7 @@ impl Deposit {
         let store = &self.stake.core.store;
         // Nobody finds it before the head is there.
         let page = variant.page();
-        let put = store.put(&page, record.clone(), life, Precondition::Any);
+        let put = store.put_patiently(&page, record.clone(), life, Precondition::Any);
         let Put::Stored(version) = put.await.map_err(Refused::Backend)? else {
             return Err(Refused::Overtaken);
         };
@@ -245,7 +245,7 @@ impl Deposit {
             Page::Unread | Page::Nothing => Precondition::Absent,
         };
         let life = record_life(self.settings.max_life);
-        let put = store.put(&page, head.encode(), life, precondition);
+        let put = store.put_patiently(&page, head.encode(), life, precondition);
         let (current, now) = match put.await.map_err(Refused::Backend)? {
             Put::Stored(head_version) => {
                 self.page = Page::Something(head_version);

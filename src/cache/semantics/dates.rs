@@ -17,15 +17,33 @@ pub(in crate::cache) fn only(headers: &HeaderMap, name: &HeaderName) -> Option<T
     }
 }
 
-/// The date that this is, in one of the three forms, each as exact as the RFC has it: names of days
-/// and months in their case, the right day of the week, `GMT`.
+/// The date that this is, in one of the three forms, with the right day of the week. Names of days
+/// and months, and `GMT`, may be in any case (RFC 9111 §4.2).
 ///
 /// What is before 1970, and a leap second, is no date here. The two digits of the form of RFC 850
 /// are years from 1970 to 2069.
 pub(in crate::cache) fn parse(value: &HeaderValue) -> Option<Timestamp> {
-    let date = value.to_str().ok()?.parse::<HttpDate>().ok()?;
+    let written = value.to_str().ok()?;
+    let exact = written.parse::<HttpDate>();
+    let date = exact.or_else(|_| in_usual_case(written).parse()).ok()?;
     let since_epoch = SystemTime::from(date).duration_since(UNIX_EPOCH).ok()?;
     Some(Timestamp::default() + since_epoch)
+}
+
+/// With each word beginning in upper case, and `GMT`.
+fn in_usual_case(date: &str) -> String {
+    let mut usual = date.to_ascii_lowercase();
+    let mut is_in_word = false;
+    for at in 0..usual.len() {
+        let Some(letter) = usual.get_mut(at..=at) else {
+            continue;
+        };
+        if !is_in_word {
+            letter.make_ascii_uppercase();
+        }
+        is_in_word = letter.starts_with(|first: char| first.is_ascii_alphabetic());
+    }
+    usual.replace("Gmt", "GMT")
 }
 
 /// The second that this lies in, as a date; the end of the year 9999 for what is later.
@@ -62,6 +80,8 @@ mod tests {
             "Sun Nov  6 08:49:37 1994",
             "Sun Nov 06 08:49:37 1994",
             " Sun, 06 Nov 1994 08:49:37 GMT ",
+            "SUN, 06 nov 1994 08:49:37 gmt",
+            "sunday, 06-NOV-94 08:49:37 Gmt",
         ] {
             assert_eq!(seconds(text), Some(784_111_777), "{text}");
         }
@@ -80,12 +100,9 @@ mod tests {
             "784111777",
             "Sun, 06 Nov 1994 08:49:37",
             "Sun, 06 Nov 1994 08:49:37 UTC",
-            "Sun, 06 Nov 1994 08:49:37 gMT",
             "Sun, 06 Nov 1994 08:49:37 +0000",
             "Sun, 06 Nov 1994 08:49:37 AEST",
             "Sun Nov  6 08:49:37 1994 GMT",
-            "SUN, 06 Nov 1994 08:49:37 GMT",
-            "Sun, 06 NOV 1994 08:49:37 GMT",
             "Sun 06 Nov 1994 08:49:37 GMT",
             "Sun, 6 Nov 1994 08:49:37 GMT",
             "Sun, 06 Nov 94 08:49:37 GMT",

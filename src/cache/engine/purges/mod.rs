@@ -76,7 +76,7 @@ impl Purges {
         let at = monotonic_now();
         let mirror = self.mirror();
         let time = mirror.time();
-        time.at_most(at).unwrap_or_else(|| time.floor())
+        time.at_most(at).unwrap_or_else(|| time.floor(at))
     }
 
     /// When a fetch began whose lease got this version at this instant.

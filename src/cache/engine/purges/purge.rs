@@ -62,7 +62,7 @@ impl Purges {
             Severity::Soft => Precondition::Absent,
         };
         for _ in 0..MAX_ROUNDS {
-            let floor = self.mirror().time().floor();
+            let floor = self.mirror().time().floor(monotonic_now());
             let record = StampRecord::new(severity, floor, found);
             let put = self
                 .store
