@@ -373,6 +373,12 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_a_selection_is_no_part_of_it() {
+        let followed = selection(&names("a"), &[]).with("b").with(None::<&[u8]>);
+        assert_ne!(followed, selection(&names("a, b"), &[]));
+    }
+
+    #[test]
     fn one_line_is_read_without_allocating() {
         let (request, foo) = (headers(&[("foo", "a b")]), HeaderName::from_static("foo"));
         let counted = allocation_counter::measure(|| {
