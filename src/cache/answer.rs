@@ -88,8 +88,11 @@ pub(super) fn from_store<B>(ask: &Ask, held: Held, age: Duration) -> Response<Re
             Condition::Full => choose(ask, entry.status, entry.headers.clone(), body),
         };
     headers.insert(AGE, HeaderValue::from(age.as_secs()));
-    let body = if request.method == Method::HEAD && status != StatusCode::NOT_MODIFIED {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    let body = if request.method == Method::HEAD {
+        // What never has a body has no length either (RFC 9110 §8.6).
+        if !matches!(status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
         ResponseBody::empty()
     } else {
         ResponseBody::stored(body, trailers)
