@@ -7,6 +7,7 @@ use http::{
 };
 
 use super::{
+    Bypass,
     engine::Asking,
     record::Head,
     rule::{CacheRule, RequestCookies, Shape},
@@ -69,6 +70,17 @@ impl Ask {
     /// of one.
     pub(super) fn is_for_all_of_it(&self) -> bool {
         self.request.method == Method::GET && !self.headers().contains_key(RANGE)
+    }
+
+    /// Why nothing is fetched for others on its behalf, if so: it forbids that, or its handler would
+    /// have to see credentials that a narrow rule hides.
+    pub(super) fn bypass(&self) -> Option<Bypass> {
+        if self.directives.no_store {
+            return Some(Bypass::RequestNoStore);
+        }
+        let shape = self.shape();
+        let hides_authorization = shape.narrow.is_some() && !shape.covers_credentials;
+        (hides_authorization && self.has_authorization()).then_some(Bypass::Credentials)
     }
 
     /// Whether its response may be somebody's own, for all that the rule knows. Then it waits for

@@ -119,6 +119,10 @@ impl<S> Visit<S> {
         Q: 'static,
         B: Body<Data = Bytes> + Send + 'static,
     {
+        if let Some(bypass) = self.case.ask.bypass() {
+            let outcome = CacheOutcome::passed(bypass);
+            return self.pass(outcome, Forward::Bypass).await;
+        }
         if !self.case.ask.is_for_all_of_it() && (base.is_none() || !self.case.ask.is_get()) {
             let bypass = if self.case.ask.is_get() {
                 Bypass::Range
