@@ -33,6 +33,13 @@ impl<B> RequestBody<B> {
         let source = Source::buffered(data, trailers);
         Self { source }
     }
+
+    /// A body of which some was read already: that first, then what is left of it.
+    #[cfg(feature = "cache")]
+    pub(crate) fn resumed(prefix: Vec<Bytes>, body: Pin<Box<B>>) -> Self {
+        let source = Source::resumed(prefix, body);
+        Self { source }
+    }
 }
 
 impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
@@ -92,7 +99,6 @@ impl<B> Source<B> {
     }
 
     /// A body of which some was read already: that first, then what is left of it.
-    #[cfg(feature = "idempotency")]
     pub(crate) fn resumed(mut prefix: Vec<Bytes>, body: Pin<Box<B>>) -> Self {
         prefix.retain(|chunk| !chunk.is_empty());
         let prefix = prefix.into();

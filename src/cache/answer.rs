@@ -15,8 +15,7 @@ use super::{
     engine::Held,
     outcome::{CacheOutcome, OutcomeKind},
     semantics::{
-        conditional::{self, Condition},
-        hygiene,
+        conditional, hygiene,
         range::{self, Choice},
         status::{CacheName, CacheStatus, Forward, Forwarded, Handling},
     },
@@ -79,14 +78,12 @@ pub(super) fn from_store<B>(ask: &Ask, held: Held, age: Duration) -> Response<Re
     let Held { entry, body, .. } = held;
     let request = &ask.request;
     let trailers = entry.trailers.clone();
-    let (status, mut headers, body) =
-        match conditional::evaluate(&request.headers, entry.status, &entry.headers) {
-            Condition::NotModified => {
-                let headers = conditional::not_modified_headers(&entry.headers);
-                (StatusCode::NOT_MODIFIED, headers, Bytes::new())
-            }
-            Condition::Full => choose(ask, entry.status, entry.headers.clone(), body),
-        };
+    let (status, mut headers, body) = if ask.is_client_satisfied(entry.status, &entry.headers) {
+        let headers = conditional::not_modified_headers(&entry.headers);
+        (StatusCode::NOT_MODIFIED, headers, Bytes::new())
+    } else {
+        choose(ask, entry.status, entry.headers.clone(), body)
+    };
     headers.insert(AGE, HeaderValue::from(age.as_secs()));
     let body = if request.method == Method::HEAD {
         // What never has a body has no length either (RFC 9110 §8.6).

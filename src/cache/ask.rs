@@ -1,7 +1,10 @@
 //! What a request asks of the cache.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use http::{
-    HeaderMap, Method,
+    HeaderMap, Method, StatusCode,
     header::{AUTHORIZATION, COOKIE, RANGE},
     request::Parts,
 };
@@ -10,11 +13,18 @@ use super::{
     Bypass,
     engine::Asking,
     record::Head,
-    rule::{CacheRule, RequestCookies, Shape},
-    semantics::{directives::RequestDirectives, vary::VaryNames},
+    rule::{CacheRule, RequestCookies, Shape, Ttl},
+    semantics::{
+        conditional::{self, Condition},
+        directives::RequestDirectives,
+        vary::VaryNames,
+    },
     url::{UrlKey, VariantKey, push_named_parts, shape_id},
 };
-use crate::key::{Digester, KeyParts};
+use crate::{
+    body::RequestBody,
+    key::{Digester, KeyParts},
+};
 
 /// A request that may be answered from the store, or whose response may be stored.
 pub(super) struct Ask {
@@ -23,6 +33,8 @@ pub(super) struct Ask {
     /// As it came.
     pub(super) request: Parts,
     pub(super) directives: RequestDirectives,
+    /// The message of a gRPC call, in its frame.
+    pub(super) message: Option<Bytes>,
     digester: Digester,
 }
 
@@ -33,8 +45,44 @@ impl Ask {
             rule,
             url,
             request,
+            message: None,
             digester: digester.clone(),
         }
+    }
+
+    /// The same as a gRPC call with this message, for which [`UrlKey::with_message`] stands.
+    pub(super) fn with_message(mut self, message: Bytes) -> Self {
+        self.message = Some(message);
+        self
+    }
+
+    pub(super) fn is_call(&self) -> bool {
+        self.message.is_some()
+    }
+
+    /// By what its response is stored. Of calls all are fresh for as long as the rule says, unless
+    /// their answers say it themselves.
+    pub(super) fn storing(&self) -> Cow<'_, Shape> {
+        let shape = self.rule.shape();
+        match shape.grpc.filter(|_| self.is_call()) {
+            Some(ttl) => Cow::Owned(Shape {
+                ttl: Ttl::Default(ttl),
+                negative: Vec::new(),
+                ..shape.clone()
+            }),
+            None => Cow::Borrowed(shape),
+        }
+    }
+
+    /// Whether the client has this response already, as its conditions say.
+    pub(super) fn is_client_satisfied(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        !self.is_call()
+            && conditional::evaluate(self.headers(), status, headers) == Condition::NotModified
+    }
+
+    /// The body with which the handler is asked.
+    pub(super) fn body<Q>(&self) -> RequestBody<Q> {
+        RequestBody::from(self.message.clone().unwrap_or_default())
     }
 
     pub(super) fn shape(&self) -> &Shape {
@@ -69,7 +117,7 @@ impl Ask {
     /// Whether its response could be stored: that to HEAD has no body, and that to a range only a part
     /// of one.
     pub(super) fn is_for_all_of_it(&self) -> bool {
-        self.request.method == Method::GET && !self.headers().contains_key(RANGE)
+        self.is_call() || self.is_get() && !self.headers().contains_key(RANGE)
     }
 
     /// Why nothing is fetched for others on its behalf, if so: it forbids that, or its handler would
@@ -86,12 +134,17 @@ impl Ask {
     /// Whether its response may be somebody's own, for all that the rule knows. Then it waits for
     /// nobody else's, and nothing is fetched on its behalf.
     pub(super) fn has_credentials(&self) -> bool {
-        let shape = self.shape();
-        let minds_cookies =
-            shape.profile.request_cookies == RequestCookies::Mind && shape.narrow.is_none();
-        let has_any = self.has_authorization() || (minds_cookies && self.has_cookie());
-        has_any && !shape.covers_credentials
+        has_credentials(self.shape(), self.headers())
     }
+}
+
+/// Whether a request with these headers says whose it is, in a way that the key does not cover.
+pub(super) fn has_credentials(shape: &Shape, headers: &HeaderMap) -> bool {
+    let minds_cookies =
+        shape.profile.request_cookies == RequestCookies::Mind && shape.narrow.is_none();
+    let has_any =
+        headers.contains_key(AUTHORIZATION) || (minds_cookies && headers.contains_key(COOKIE));
+    has_any && !shape.covers_credentials
 }
 
 impl Asking for Ask {

@@ -22,7 +22,7 @@ use super::{
         NotStored,
         accept_encoding::normalise_accept_encoding,
         age,
-        conditional::{self, Condition, ask_whether_valid, take_preconditions},
+        conditional::{self, ask_whether_valid, take_preconditions},
         dates,
         freshness::Source,
         hygiene,
@@ -31,7 +31,7 @@ use super::{
         storable::{self, Exchange, Storable},
         vary::{VaryNames, VaryProblem},
     },
-    tags,
+    tags, unary,
     url::{TagName, Target, tag_digest},
     visit::Visit,
 };
@@ -64,7 +64,7 @@ impl<S> Visit<S> {
         S: Service<Request<RequestBody<Q>>, Response = Response<B>>,
     {
         self.await_ready().await?;
-        let request = Request::from_parts(self.case.ask.request.clone(), no_body());
+        let request = Request::from_parts(self.case.ask.request.clone(), self.case.ask.body());
         let response = self.inner.call(request).await?;
         let mut response = response.map(ResponseBody::passed);
         let note = self.case.note(forwarded(why, &outcome), outcome);
@@ -97,9 +97,9 @@ impl<S> Visit<S> {
                 }
             };
             self.is_ready = false;
-            if is_failure(response.status())
-                && let Some(answer) = self.stand_in(&mut fetch, Some(response.status()))
-            {
+            let is_failure = is_failure(response.status())
+                || self.case.ask.is_call() && unary::is_failure(response.headers());
+            if is_failure && let Some(answer) = self.stand_in(&mut fetch, Some(response.status())) {
                 fetch.stake.abandon(NotStored::HandlerFailed);
                 return Ok(answer);
             }
@@ -138,23 +138,27 @@ impl<S> Visit<S> {
     fn request<Q>(&self, base: Option<&Held>) -> Request<RequestBody<Q>> {
         let mut parts = self.case.ask.request.clone();
         let headers = &mut parts.headers;
-        take_preconditions(headers);
-        headers.remove(RANGE);
-        normalise_accept_encoding(headers);
+        let ask = &self.case.ask;
+        if !ask.is_call() {
+            take_preconditions(headers);
+            headers.remove(RANGE);
+            normalise_accept_encoding(headers);
+        }
         if let Some(shown) = &self.case.ask.shape().narrow {
             let hidden: Vec<_> = headers
                 .keys()
                 .filter(|name| *name != HOST && !shown.contains(name))
+                .filter(|name| !(ask.is_call() && unary::is_of_protocol(name)))
                 .cloned()
                 .collect();
             for name in hidden {
                 headers.remove(name);
             }
         }
-        if let Some(base) = base {
+        if let Some(base) = base.filter(|_| !ask.is_call()) {
             ask_whether_valid(headers, &base.entry.headers);
         }
-        Request::from_parts(parts, no_body())
+        Request::from_parts(parts, ask.body())
     }
 
     /// What is stored in the place of an error, if that may be.
@@ -304,7 +308,7 @@ impl<S> Visit<S> {
                 let limits = Limits {
                     length: shape.body_limit,
                     declared: declared_length(&parts.headers),
-                    keeps_trailers: false,
+                    is_of_call: self.case.ask.is_call(),
                 };
                 let replaced = match (&found.place, found.page) {
                     (Place::Url(_), Page::Something(version) | Page::Tombstone(version)) => {
@@ -354,9 +358,8 @@ impl<S> Visit<S> {
     where
         B: Body<Data = Bytes> + Send + 'static,
     {
-        let condition =
-            conditional::evaluate(self.case.ask.headers(), parts.status, &parts.headers);
-        if condition == Condition::Full {
+        let ask = &self.case.ask;
+        if !ask.is_client_satisfied(parts.status, &parts.headers) {
             return Response::from_parts(parts, ResponseBody::copied(body, capture));
         }
         copy_aside(body, capture);
@@ -374,7 +377,10 @@ impl<S> Visit<S> {
         received: Moment,
         started: Timestamp,
     ) -> Result<(Storable, Entry, VaryNames), NotStored> {
-        let shape = self.case.ask.shape();
+        let shape = &*self.case.ask.storing();
+        if self.case.ask.is_call() {
+            unary::judge_head(parts.status, &parts.headers)?;
+        }
         let exchange = self.exchange(
             parts.status,
             &parts.headers,
@@ -490,11 +496,6 @@ impl<S> Visit<S> {
 pub(super) struct Moment {
     here: Monotonic,
     there: Timestamp,
-}
-
-/// The body of a request that has none.
-fn no_body<Q>() -> RequestBody<Q> {
-    RequestBody::from(Bytes::new())
 }
 
 /// RFC 5861 §4.

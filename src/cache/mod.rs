@@ -25,6 +25,7 @@ mod service;
 mod shared;
 mod stamps;
 mod tags;
+mod unary;
 mod url;
 mod visit;
 

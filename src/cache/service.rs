@@ -18,7 +18,7 @@ use tower_service::Service;
 use super::{
     Bypass, CacheRule,
     answer::{Note, forwarded},
-    ask::Ask,
+    ask::{self, Ask},
     body::ResponseBody,
     case::Case,
     future::{Handover, ResponseFuture},
@@ -26,10 +26,11 @@ use super::{
     outcome::CacheOutcome,
     semantics::{invalidate, status::Forward},
     shared::Shared,
+    unary::{self, Unary},
     url::{Target, UrlKey},
     visit::Visit,
 };
-use crate::{body::RequestBody, key::Digester};
+use crate::{body::RequestBody, grpc, key::Digester};
 
 /// A service whose responses are stored; made by [`CacheLayer`](super::CacheLayer).
 pub struct Cache<S> {
@@ -45,6 +46,8 @@ enum Call {
     Bypass(CacheRule, Bypass),
     /// It may be answered from the store.
     Look(CacheRule, UrlKey),
+    /// It is a gRPC call, and may be answered from the store if it has one message.
+    Ask(CacheRule, UrlKey),
     /// It may change what is stored.
     Change(CacheRule),
 }
@@ -68,11 +71,30 @@ impl<S> Cache<S> {
         if invalidate::is_safe(&method) {
             return Call::Pass;
         }
+        if method == Method::POST && grpc::is_grpc(&request.headers) {
+            return self.decide_call(request);
+        }
         // What is stored of its URL is what a GET is answered.
         request.method = Method::GET;
         let rule = self.shared.policy.rule(request);
         request.method = method;
         rule.map_or(Call::Pass, Call::Change)
+    }
+}
+
+impl<S> Cache<S> {
+    /// Whether a call changes anything is said by its trailers if at all, so none purges its URL,
+    /// under which nothing is stored: what is known by messages is purged by tags.
+    fn decide_call(&self, request: &Parts) -> Call {
+        let rule = self.shared.policy.rule(request);
+        let rule = rule.filter(|rule| rule.shape().grpc.is_some());
+        let Some(rule) = rule.filter(|_| unary::is_call(&request.headers)) else {
+            return Call::Pass;
+        };
+        match keyed_call(&rule, request, &self.shared.core.digester) {
+            Ok(url) => Call::Ask(rule, url),
+            Err(bypass) => Call::Bypass(rule, bypass),
+        }
     }
 }
 
@@ -133,6 +155,19 @@ where
                 };
                 ResponseFuture::visiting(Box::pin(visit.answer()), handover)
             }
+            Call::Ask(rule, url) => {
+                let handover = Arc::<Handover>::default();
+                let unary = Unary {
+                    inner: self.take_ready(),
+                    rule,
+                    url,
+                    parts,
+                    body,
+                    shared: Arc::clone(&self.shared),
+                    handover: Arc::clone(&handover),
+                };
+                ResponseFuture::visiting(Box::pin(unary.answer()), handover)
+            }
             Call::Change(rule) => {
                 let invalidation = Invalidation::new(rule, &parts, &self.shared);
                 let request = Request::from_parts(parts, RequestBody::passed(body));
@@ -152,19 +187,32 @@ pub(super) fn keyed(
     digester: &Digester,
 ) -> Result<UrlKey, Bypass> {
     let headers = &request.headers;
-    let shape = rule.shape();
     if headers.contains_key(UPGRADE) {
         return Err(Bypass::Upgrade);
-    }
-    let condition = shape.condition.as_ref();
-    if condition.is_some_and(|condition| !condition.holds(request)) {
-        return Err(Bypass::Condition);
     }
     if has_body {
         return Err(Bypass::RequestBody);
     }
     if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {
         return Err(Bypass::Precondition);
+    }
+    url_of(rule, request, digester)
+}
+
+/// What stands for the URL of a gRPC call, if it may be answered from the store. What an answer says
+/// of who may share it means nothing to those who write such services, so credentials pass.
+fn keyed_call(rule: &CacheRule, request: &Parts, digester: &Digester) -> Result<UrlKey, Bypass> {
+    if ask::has_credentials(rule.shape(), &request.headers) {
+        return Err(Bypass::Credentials);
+    }
+    url_of(rule, request, digester)
+}
+
+fn url_of(rule: &CacheRule, request: &Parts, digester: &Digester) -> Result<UrlKey, Bypass> {
+    let shape = rule.shape();
+    let condition = shape.condition.as_ref();
+    if condition.is_some_and(|condition| !condition.holds(request)) {
+        return Err(Bypass::Condition);
     }
     let target = Target::of(request, shape)?;
     Ok(UrlKey::of(&target, digester))

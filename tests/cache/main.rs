@@ -1,13 +1,6 @@
-//! The promises of the cache layer, on the memory backend.
-
-#![allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking, and says where"
-)]
+//! The cache layer on the memory backend, as services see it.
 
 mod basics;
 mod fixture;
 mod freshness;
+mod grpc;

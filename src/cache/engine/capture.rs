@@ -8,7 +8,7 @@ use http_body::Frame;
 use tokio::runtime::Handle;
 
 use super::{budget::Reserved, deposit::Deposit, tasks::Tasks};
-use crate::cache::semantics::NotStored;
+use crate::cache::{semantics::NotStored, unary::is_answer};
 
 /// What was read of a body, and what is to be done when it ends.
 pub(in crate::cache) struct Capture {
@@ -27,8 +27,8 @@ pub(in crate::cache) struct Limits {
     pub(in crate::cache) length: usize,
     /// How long it says to be.
     pub(in crate::cache) declared: Option<u64>,
-    /// Whether trailers are stored.
-    pub(in crate::cache) keeps_trailers: bool,
+    /// Whether it is the answer to a gRPC call: one message, and trailers that say that it went well.
+    pub(in crate::cache) is_of_call: bool,
 }
 
 /// Where something can go on without a client.
@@ -56,7 +56,7 @@ impl Capture {
     /// Why the response will not be stored.
     pub(in crate::cache) fn keep(&mut self, frame: &Frame<Bytes>) -> Result<(), NotStored> {
         if let Some(trailers) = frame.trailers_ref() {
-            if !self.limits.keeps_trailers {
+            if !self.limits.is_of_call {
                 return Err(NotStored::Trailers);
             }
             self.trailers = Some(trailers.clone());
@@ -87,6 +87,12 @@ impl Capture {
             .is_some_and(|declared| declared != length)
         {
             return self.give_up(NotStored::BodyFailed);
+        }
+        let head = &self.deposit.entry.headers;
+        if self.limits.is_of_call
+            && let Err(reason) = is_answer(&self.chunks, self.trailers.as_ref(), head)
+        {
+            return self.give_up(reason);
         }
         let Self {
             chunks,

@@ -341,9 +341,10 @@ impl Deposit {
 fn passing(reason: NotStored) -> (u8, Duration) {
     match reason {
         NotStored::TooLarge => (2, Duration::from_secs(60)),
-        NotStored::BodyFailed | NotStored::HandlerFailed | NotStored::Busy => {
-            (3, Duration::from_secs(1))
-        }
+        NotStored::BodyFailed
+        | NotStored::HandlerFailed
+        | NotStored::GrpcStatus
+        | NotStored::Busy => (3, Duration::from_secs(1)),
         _ => (1, Duration::from_secs(120)),
     }
 }

@@ -236,8 +236,19 @@ impl CacheRule {
         self.with(|shape| shape.refreshes_early = true)
     }
 
-    /// Answers unary gRPC calls from the cache as well, each for so long, told apart by their
-    /// messages. gRPC has no word of its own for what may be cached, so without this none is.
+    /// Answers unary gRPC calls from the cache as well, each for so long unless its answer has
+    /// `cache-control` metadata. gRPC has no word of its own for what may be cached, so without this
+    /// no call is.
+    ///
+    /// Calls are told apart by their messages, of at most 64 KiB, and by `grpc-accept-encoding`. What
+    /// else of their metadata changes answers must be a [part of the key](Self::with_key_part), and a
+    /// call with `Authorization` or a cookie passes unless the key
+    /// [covers](Self::with_credentials_covered) that. Stored are answers of one message and the status
+    /// OK, with their trailers. They are purged by tags: a URL stands for the calls of all messages,
+    /// and no call purges its own.
+    ///
+    /// It is for methods that change nothing. Under it a call that streams waits up to a second before
+    /// it passes.
     #[must_use]
     pub fn with_grpc(self, ttl: Duration) -> Self {
         self.with(|shape| shape.grpc = Some(ttl))

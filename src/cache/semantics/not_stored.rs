@@ -33,6 +33,10 @@ pub enum NotStored {
     Partial,
     /// Its directives cannot be read, so that it may say anything.
     Malformed,
+    /// It answers a gRPC call that failed.
+    GrpcStatus,
+    /// It answers a gRPC call, and is not one message.
+    NotUnary,
     /// It says `no-store` (RFC 9111 §5.2.2.5).
     NoStore,
     /// It says `private` (RFC 9111 §5.2.2.7).
@@ -92,6 +96,8 @@ impl NotStored {
             Self::Status => "status",
             Self::Partial => "partial",
             Self::Malformed => "malformed",
+            Self::GrpcStatus => "grpc_status",
+            Self::NotUnary => "not_unary",
             Self::NoStore => "no_store",
             Self::Private => "private",
             Self::SetCookie => "set_cookie",

@@ -52,10 +52,17 @@ impl UrlKey {
         Self(Address::of(&parts, digester))
     }
 
-    /// The same of requests that are told apart by their messages as well, such as gRPC calls.
-    pub(in crate::cache) fn with_message(self, message: &[u8], digester: &Digester) -> Self {
+    /// The same of requests that are told apart by their messages as well, such as gRPC calls; and by
+    /// the form of these, in as many parts for all of them.
+    pub(in crate::cache) fn with_message(
+        self,
+        form: &KeyParts,
+        message: &[u8],
+        digester: &Digester,
+    ) -> Self {
         let mut parts = KeyParts::new().with("message");
         self.0.append_to(&mut parts);
+        parts.extend(form);
         parts.push(message);
         Self(Address::of(&parts, digester))
     }

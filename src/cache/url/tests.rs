@@ -319,7 +319,7 @@ fn keys_are_made_as_they_always_were() {
     let chosen = KeyParts::new().with("accept").with("text/html");
     let generation = Timestamp::from_micros(7);
     let variant = VariantKey::of(&url, generation, &chosen, &digester);
-    let message = url.with_message(b"message", &digester);
+    let message = url.with_message(&KeyParts::new(), b"message", &digester);
     let tag = |name| tag_key(tag_digest(&name, &digester));
     let origin = Origin {
         scheme: Scheme::Https,
@@ -511,7 +511,11 @@ proptest! {
         (other, b) in (targets(), pieces()),
     ) {
         let key = |target: &Target<'_>, message: &str| {
-            url_key(target).with_message(message.as_bytes(), &Digester::default())
+            url_key(target).with_message(
+                &KeyParts::new(),
+                message.as_bytes(),
+                &Digester::default(),
+            )
         };
         prop_assert_eq!(key(&one, &a) == key(&other, &b), (&one, &a) == (&other, &b));
         prop_assert_ne!(key(&one, &a), url_key(&one));
