@@ -1,4 +1,12 @@
-//! The cache layer on the memory backend, as services see it.
+//! The promises of the cache layer, on the memory backend.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, and says where"
+)]
 
 mod basics;
 mod fixture;
