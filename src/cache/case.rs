@@ -107,8 +107,7 @@ impl Case {
     }
 
     pub(super) fn age(&self, held: &Held) -> Duration {
-        let resident = self.shared.core.purges.now() - held.version.written_at();
-        held.entry.age.saturating_add(resident)
+        held.age(self.shared.core.purges.now())
     }
 
     /// The answer from the store.

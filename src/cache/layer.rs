@@ -79,9 +79,26 @@ impl CacheLayer {
     /// Without it, someone who reads the store can test whether a certain URL is in it.
     #[must_use]
     pub fn with_key_secret(mut self, secret: impl AsRef<[u8]>) -> Self {
-        let digester = Digester::with_secret(secret.as_ref());
+        Arc::make_mut(&mut self.shared).restart(Digester::with_secret(secret.as_ref()));
+        self
+    }
+
+    /// Keeps copies of what is read in the memory of this process, of so many bytes together; by
+    /// default none.
+    ///
+    /// What many ask for is then answered without the backend, about as fast as from a map. A copy
+    /// is used for no longer than the [consistency](Self::with_consistency) allows an instance to be
+    /// behind, counted from when it was asked for, and each use heeds what was purged, as the use of
+    /// what is stored does. Responses of more than 64 KiB are not copied. Under
+    /// [`Consistency::Strict`] nothing is.
+    ///
+    /// On a [`MemoryBackend`](crate::backend::MemoryBackend) there is no point in it: what is stored
+    /// there is in the process already.
+    #[must_use]
+    pub fn with_near_cache(mut self, bytes: usize) -> Self {
         let shared = Arc::make_mut(&mut self.shared);
-        shared.core = Arc::new(Core::new(shared.core.store.clone(), digester));
+        shared.settings.near = bytes;
+        shared.restart(shared.core.digester.clone());
         self
     }
 

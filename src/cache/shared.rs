@@ -32,6 +32,7 @@ impl Shared {
             core: Arc::new(Core::new(
                 Store::new(backend, PATIENCE),
                 Digester::default(),
+                0,
             )),
             policy: Arc::new(policy),
             settings: Settings::default(),
@@ -40,6 +41,12 @@ impl Shared {
 }
 
 impl Shared {
+    /// Begins anew with the same store, before anything was asked of it.
+    pub(super) fn restart(&mut self, digester: Digester) {
+        let store = self.core.store.clone();
+        self.core = Arc::new(Core::new(store, digester, self.settings.near));
+    }
+
     /// What stands for a URL, by the rule that a GET for it has; `None` if none of it is stored.
     pub(super) fn url_key(&self, url: &Uri) -> Option<UrlKey> {
         let (mut request, ()) = Request::new(()).into_parts();

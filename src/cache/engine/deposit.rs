@@ -134,6 +134,8 @@ impl Deposit {
 
     async fn write(&mut self, body: &[Bytes]) -> Result<Deposited, Refused> {
         for _ in 0..MAX_ROUNDS {
+            let core = &self.stake.core;
+            let begun = core.begin_near(self.asking.url(), monotonic_now(), &self.settings);
             if is_too_late(self.entry.checked, self.stake.core.purges.now()) {
                 return Err(Refused::Overtaken);
             }
@@ -154,6 +156,11 @@ impl Deposit {
                 },
             };
             if let Some(deposited) = written {
+                if let Some(begun) = begun {
+                    let (page, place) = (self.asking.url().page(), deposited.place.page());
+                    let near = &self.stake.core.near;
+                    near.keep(&page, &place, begun, &deposited.held);
+                }
                 return Ok(deposited);
             }
         }

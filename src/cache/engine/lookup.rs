@@ -1,21 +1,22 @@
 //! What is stored for a request.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
     Core,
+    near::Begun,
     purges::Standing,
     settings::{Consistency, Settings},
 };
 use crate::{
     backend::{Result, Version},
     cache::{
-        record::{Entry, Head, Record},
+        record::{Entry, Flag, Head, Record},
         url::{UrlKey, VariantKey},
     },
-    clock::{Monotonic, monotonic_now},
+    clock::{Monotonic, Timestamp, monotonic_now},
     key::{Digest, Key},
 };
 
@@ -107,6 +108,10 @@ impl Core {
     ) -> Result<Found> {
         let asked = monotonic_now();
         let hint = self.hint(asking.url(), settings);
+        if let Some(found) = self.look_near(asking, hint.as_ref(), asked, settings).await {
+            return Ok(found);
+        }
+        let begun = self.begin_near(asking.url(), asked, settings);
         let (current, found) = tokio::join!(
             self.purges.keep_current(asked, settings),
             self.read(asking, hint, asked),
@@ -115,8 +120,74 @@ impl Core {
         let mut found = found?;
         if let Some(held) = &mut found.held {
             held.standing = self.purges.standing(&held.entry, asking.url()).await?;
+            if let Some(begun) = begun {
+                let (page, place) = (asking.url().page(), found.place.page());
+                self.near.keep(&page, &place, begun, held);
+            }
         }
         Ok(found)
+    }
+
+    /// What may be kept in the process of what a call brings that is sent now; `None` if nothing.
+    pub(in crate::cache) fn begin_near(
+        &self,
+        url: &UrlKey,
+        sent: Monotonic,
+        settings: &Settings,
+    ) -> Option<Begun> {
+        let is_used = self.near.is_used() && settings.consistency != Consistency::Strict;
+        is_used.then(|| {
+            let generation = self.purges.generation();
+            self.near.begin(&url.page(), sent, generation)
+        })
+    }
+
+    /// The copy of a response in this process, if it can be used as it is. Whatever else must be done
+    /// is done with what is stored, which may be newer.
+    async fn look_near(
+        &self,
+        asking: &impl Asking,
+        hint: Option<&Arc<Head>>,
+        asked: Monotonic,
+        settings: &Settings,
+    ) -> Option<Found> {
+        let Consistency::Bounded(max_age) = settings.consistency else {
+            return None;
+        };
+        if !self.near.is_used() {
+            return None;
+        }
+        let place = match hint {
+            Some(head) => Place::Variant {
+                head: Arc::clone(head),
+                variant: asking.variant(head),
+            },
+            None => Place::Url(*asking.url()),
+        };
+        let key = place.page();
+        let generation = self.purges.generation();
+        let held = self.near.find(&key, asked, max_age, generation)?;
+        if !self.purges.ask_aside(asked, settings, &self.tasks) {
+            self.purges.keep_current(asked, settings).await.ok()?;
+        }
+        let is_current = self.purges.generation() == generation && held.belongs(&place, asking);
+        let standing = self.purges.known_standing(&held.entry, asking.url());
+        if !is_current || standing == Some(Standing::Purged) {
+            self.near.discard(&key);
+            return None;
+        }
+        let is_fresh = standing == Some(Standing::Valid)
+            && !held.entry.flags.has(Flag::SoftlyPurged)
+            && held.age(self.purges.now()) < held.entry.lifetime;
+        let page = match &place {
+            Place::Url(_) => Page::Something(held.version),
+            Place::Variant { .. } => Page::Unread,
+        };
+        is_fresh.then_some(Found {
+            place,
+            page,
+            held: Some(held),
+        })
     }
 
     fn hint(&self, url: &UrlKey, settings: &Settings) -> Option<Arc<Head>> {
@@ -151,7 +222,7 @@ impl Core {
             });
         };
         let version = stored.version;
-        match Record::decode(stored.value) {
+        match Record::decode(self.near.own(stored.value)) {
             Ok(Record::Head(head)) if head.check == url.check() => {
                 let head = Arc::new(head);
                 self.hints.keep(&page, Arc::clone(&head), asked);
@@ -187,7 +258,7 @@ impl Core {
         let stored = self.store.get(&variant.page()).await?;
         let place = Place::Variant { head, variant };
         let held = stored.and_then(|stored| {
-            let record = Record::decode(stored.value).ok()?;
+            let record = Record::decode(self.near.own(stored.value)).ok()?;
             Held::of(record, stored.version, &place, asking)
         });
         Ok(Found { place, page, held })
@@ -208,17 +279,28 @@ impl Held {
         })
     }
 
+    /// How old it is at this time of the backend.
+    pub(in crate::cache) fn age(&self, now: Timestamp) -> Duration {
+        let resident = now - self.version.written_at();
+        self.entry.age.saturating_add(resident)
+    }
+
     /// The response in a record, if it is the one that belongs there.
     fn of(record: Record, version: Version, place: &Place, asking: &impl Asking) -> Option<Self> {
         let Record::Entry { entry, body } = record else {
             return None;
         };
-        let is_its = entry.check == place.check() && entry.shape == asking.shape();
-        is_its.then(|| Self {
+        let held = Self {
             entry: Arc::new(entry),
             body,
             version,
             standing: Standing::Valid,
-        })
+        };
+        held.belongs(place, asking).then_some(held)
+    }
+
+    /// Whether it is the one that belongs there, and not one of the same key by chance.
+    fn belongs(&self, place: &Place, asking: &impl Asking) -> bool {
+        self.entry.check == place.check() && self.entry.shape == asking.shape()
     }
 }

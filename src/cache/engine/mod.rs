@@ -9,6 +9,7 @@ mod hints;
 mod lease;
 mod lookup;
 mod marks;
+mod near;
 mod purges;
 mod settings;
 mod store;
@@ -27,6 +28,7 @@ pub(super) use self::{
     lease::Holding,
     lookup::{Asking, Found, Held, Page, Place},
     marks::{Mark, Marks},
+    near::{Begun, Near},
     purges::{Purges, Standing},
     settings::Settings,
     store::Store,
@@ -39,22 +41,25 @@ use crate::{backend::Result, key::Digester};
 pub(super) struct Core {
     pub(super) store: Store,
     pub(super) digester: Digester,
-    pub(super) purges: Purges,
+    pub(super) purges: Arc<Purges>,
     pub(super) flights: Arc<Flights>,
     pub(super) hints: Hints<Head>,
+    pub(super) near: Near,
     pub(super) marks: Marks,
     pub(super) budget: Arc<Budget>,
     pub(super) tasks: Arc<Tasks>,
 }
 
 impl Core {
-    pub(super) fn new(store: Store, digester: Digester) -> Self {
+    /// The engine on this store, which keeps so many bytes of copies in the process.
+    pub(super) fn new(store: Store, digester: Digester, near: usize) -> Self {
         Self {
-            purges: Purges::new(&store, &digester),
+            purges: Arc::new(Purges::new(&store, &digester)),
             store,
             digester,
             flights: Arc::default(),
             hints: Hints::new(),
+            near: Near::new(near),
             marks: Marks::new(),
             budget: Budget::new(BODIES),
             tasks: Tasks::new(),
@@ -68,7 +73,9 @@ impl Core {
     pub(super) async fn purge_url(&self, url: &UrlKey) -> Result<()> {
         self.flights.detach(&url.lease());
         let purged = self.purges.purge_url(url).await;
-        self.hints.forget(&url.page());
+        let page = url.page();
+        self.hints.forget(&page);
+        self.near.forget(&page);
         purged
     }
 }

@@ -41,6 +41,8 @@ pub(in crate::cache) struct Settings {
     pub(in crate::cache) coalescing: Coalescing,
     pub(in crate::cache) consistency: Consistency,
     pub(in crate::cache) max_life: Duration,
+    /// How many bytes of copies the process keeps.
+    pub(in crate::cache) near: usize,
 }
 
 impl Default for Settings {
@@ -50,6 +52,7 @@ impl Default for Settings {
             coalescing: Coalescing::default(),
             consistency: Consistency::default(),
             max_life: Duration::from_secs(24 * 3_600),
+            near: 0,
         }
     }
 }

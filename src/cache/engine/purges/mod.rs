@@ -5,14 +5,17 @@ mod urls;
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
+
+use tokio::runtime::Handle;
 
 use self::urls::Urls;
 use super::{
     settings::{Consistency, Settings},
     store::Store,
+    tasks::Tasks,
 };
 use crate::{
     backend::{self, BackendError, BackendErrorKind, Precondition, Put, Result, Version},
@@ -44,7 +47,7 @@ pub(in crate::cache) struct Purges {
     /// The journal as it was last seen in the store.
     last: Mutex<Option<(Version, Journal)>>,
     /// Held by the one that asks for all.
-    polling: tokio::sync::Mutex<()>,
+    polling: Arc<tokio::sync::Mutex<()>>,
     /// Purges whose stamps are written, and which no journal tells of yet.
     unwritten: Mutex<Vec<Purge>>,
     /// Held by the one that writes the journal for all.
@@ -63,7 +66,7 @@ impl Purges {
             everything,
             mirror: RwLock::new(Mirror::new(store.clock_skew(), everything, MAX_TAGS)),
             last: Mutex::default(),
-            polling: tokio::sync::Mutex::default(),
+            polling: Arc::default(),
             unwritten: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             urls: Urls::new(store.clock_skew()),
@@ -96,11 +99,7 @@ impl Purges {
         asked: Monotonic,
         settings: &Settings,
     ) -> Result<()> {
-        let max_age = match settings.consistency {
-            Consistency::Bounded(max_age) if self.store.is_remote() => max_age,
-            // What is asked in this process is asked at once.
-            Consistency::Bounded(_) | Consistency::Strict => Duration::ZERO,
-        };
+        let max_age = self.max_age(settings);
         let is_current = |within| self.mirror().is_current(asked, within);
         if is_current(max_age.min(POLL_INTERVAL)) {
             return Ok(());
@@ -118,6 +117,42 @@ impl Purges {
             return Ok(());
         }
         self.poll(settings.max_life).await
+    }
+
+    /// Whether this process knows of purges what the settings ask for; if it is time to ask again, it
+    /// does so without anybody's waiting.
+    pub(in crate::cache) fn ask_aside(
+        self: &Arc<Self>,
+        asked: Monotonic,
+        settings: &Settings,
+        tasks: &Arc<Tasks>,
+    ) -> bool {
+        let max_age = self.max_age(settings);
+        let mirror = self.mirror();
+        if !mirror.is_current(asked, max_age) {
+            return false;
+        }
+        let is_due = !mirror.is_current(asked, max_age.min(POLL_INTERVAL));
+        drop(mirror);
+        if is_due && let Ok(turn) = Arc::clone(&self.polling).try_lock_owned() {
+            let purges = Arc::clone(self);
+            let max_life = settings.max_life;
+            tasks.spawn(&Handle::current(), async move {
+                // What it does not learn, the next one asks again.
+                let _ = purges.poll(max_life).await;
+                drop(turn);
+            });
+        }
+        true
+    }
+
+    /// How long ago what this process knows of purges may have been asked for.
+    fn max_age(&self, settings: &Settings) -> Duration {
+        match settings.consistency {
+            Consistency::Bounded(max_age) if self.store.is_remote() => max_age,
+            // What is asked in this process is asked at once.
+            Consistency::Bounded(_) | Consistency::Strict => Duration::ZERO,
+        }
     }
 
     /// Asks for the journal, and the backend's time.
@@ -159,6 +194,19 @@ impl Purges {
             BackendErrorKind::Corrupt,
             "read what was purged: the journal changes all the time",
         ))
+    }
+
+    /// What purges mean for a stored response, now, as far as it is known without asking.
+    pub(in crate::cache) fn known_standing(&self, entry: &Entry, url: &UrlKey) -> Option<Standing> {
+        if self.urls.is_purged(url, entry.born) {
+            return Some(Standing::Purged);
+        }
+        let tags = entry.tags.as_slice();
+        let mirror = self.mirror();
+        match mirror.verdict(monotonic_now(), entry.born, entry.checked, tags) {
+            Verdict::Unknown(_) => None,
+            known => Some(known.into()),
+        }
     }
 
     /// What purges mean for a stored response, now.
