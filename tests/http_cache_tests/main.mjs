@@ -103,7 +103,7 @@ function accept(runs, expected) {
     const [first, ...others] = runs.map(({ lines }) => lines);
     const lines = keepReasons(expected, others.reduce(worseOf, first));
     writeFileSync(EXPECTED, EXPECTED_HEAD + formatLines(lines));
-    const results = [...table(lines), "", "Not passed:", "", ...shortfalls(lines)].join("\n");
+    const results = ["", ...table(lines), "", "Not passed:", "", ...shortfalls(lines), ""].join("\n");
     const readme = readFileSync(README, "utf8");
     const between = /(?<=<!-- results -->\n)[^]*(?=\n<!-- end of results -->)/;
     writeFileSync(README, readme.replace(between, () => results));
