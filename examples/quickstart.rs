@@ -1,4 +1,5 @@
-//! The smallest service with shared sessions, a shared rate limit, and payments that are made once.
+//! The smallest service with shared sessions, a shared rate limit, payments that are made once, and
+//! a shared cache.
 //!
 //! ```sh
 //! cargo run --example quickstart --features full
@@ -20,6 +21,8 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal, time::sleep};
 use tower_stash::{
     backend::{AnyBackend, MemoryBackend, RedisBackend},
+    cache::{CacheLayer, CacheRule, CacheTags, Purge, PurgeError},
+    clock::{Clock as _, SystemClock},
     idempotency::{Execution, IdempotencyLayer, IdempotencyRule},
     policy::{KeyExtractor as _, Routes, extension, peer_ip},
     rate_limit::{Quota, RateLimitLayer, RateLimitRule},
@@ -29,6 +32,7 @@ use tower_stash::{
 #[derive(Clone)]
 struct App {
     sessions: Sessions,
+    purge: Purge,
     redis: Option<RedisBackend>,
 }
 
@@ -57,16 +61,26 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // Whose key it is: that of the user whom `only_users` has found.
     let scope = extension::<User>().or_reject();
-    let once = IdempotencyLayer::new(backend, scope, IdempotencyRule::payments("payments")?)?;
+    let once = IdempotencyLayer::new(
+        backend.clone(),
+        scope,
+        IdempotencyRule::payments("payments")?,
+    )?;
     let running = once.handle();
+
+    let a_minute = CacheRule::new("time")?.with_ttl(Duration::from_secs(60));
+    let cache = CacheLayer::new(backend, Routes::new().get("/time", a_minute))?;
 
     let state = App {
         sessions: sessions.handle(),
+        purge: cache.purge(),
         redis: redis.clone(),
     };
 
     let app = Router::new()
         .route("/limited", get(async || "You are within your limit.\n"))
+        .route("/time", get(time).layer(cache))
+        .route("/purge", post(purge))
         .route("/login", post(log_in))
         .route("/me", get(me))
         // The layer that is added last is the outermost: it guards repeated answers, too.
@@ -94,6 +108,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
         redis.close().await;
     }
     Ok(())
+}
+
+/// Asked once a minute, however many ask; its tag is how the answer is purged.
+async fn time() -> impl IntoResponse {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let seconds = since_epoch.as_secs();
+    (
+        CacheTags::new(["time"]),
+        format!("It was {seconds} when I looked.\n"),
+    )
+}
+
+/// Whoever is asked after this looks anew. A real service purges where it has written.
+async fn purge(State(app): State<App>) -> Result<&'static str, PurgeError> {
+    app.purge.tag("time").await?;
+    Ok("Purged.\n")
 }
 
 /// Whoever says who they are is believed. A real service checks a password once it has the ticket.
@@ -219,7 +251,7 @@ async fn ctrl_c() {
 
 fn tell_what_to_try(address: SocketAddr, on_redis: bool) {
     let backend = if on_redis {
-        "Redis: start another one with the same REDIS_URL and another PORT, and they share sessions, limits and payments"
+        "Redis: start another one with the same REDIS_URL and another PORT, and they share sessions, limits, payments and what is cached"
     } else {
         "memory"
     };
@@ -228,6 +260,10 @@ fn tell_what_to_try(address: SocketAddr, on_redis: bool) {
     println!(
         "  for i in 1 2 3 4 5 6; do curl -s -o /dev/null -w '%{{http_code}}\\n' http://{address}/limited; done\n"
     );
+    println!(
+        "  curl -i http://{address}/time; sleep 1; curl -i http://{address}/time    # the same, from the cache"
+    );
+    println!("  curl -X POST http://{address}/purge; curl -i http://{address}/time    # another\n");
     println!("  curl -i -b jar -c jar -d user=ada http://{address}/login");
     println!("  curl -i -b jar -c jar http://{address}/me                           # ada\n");
     println!(

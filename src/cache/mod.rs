@@ -1,4 +1,120 @@
-//! A response cache that all instances share, as RFC 9111 says.
+//! Answers requests from what earlier ones were answered, on whatever instance: a shared cache as
+//! RFC 9111 describes it, with purging, in a layer.
+//!
+//! ```
+//! # fn main() -> Result<(), tower_stash::ConfigError> {
+//! # #[cfg(feature = "axum")] {
+//! use std::time::Duration;
+//! use axum::{Router, extract::{Path, State}, response::IntoResponse, routing::get};
+//! use tower_stash::{
+//!     backend::MemoryBackend,
+//!     cache::{CacheLayer, CacheRule, CacheTags, Purge, PurgeError},
+//!     policy::Routes,
+//! };
+//!
+//! async fn show(Path(id): Path<u64>) -> impl IntoResponse {
+//!     (CacheTags::new([format!("product:{id}")]), format!("product {id}"))
+//! }
+//!
+//! async fn update(State(purge): State<Purge>, Path(id): Path<u64>) -> Result<(), PurgeError> {
+//!     // Save it first.
+//!     purge.tag(format!("product:{id}")).await
+//! }
+//!
+//! let product = CacheRule::new("product")?.with_ttl(Duration::from_secs(60));
+//! let cache = CacheLayer::new(
+//!     MemoryBackend::new(), // or RedisBackend::connect(url).await?
+//!     Routes::new().get("/products/{id}", product),
+//! )?;
+//! let app: Router = Router::new()
+//!     .route("/products/{id}", get(show).put(update))
+//!     .with_state(cache.purge())
+//!     .layer(cache);
+//! # }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A rule stores what responses allow. Without [`with_ttl`](CacheRule::with_ttl) that is what they say
+//! in `Cache-Control` or `Expires`; with it, also what says nothing. A proxy before servers that know
+//! HTTP caching takes the whole of the standard:
+//!
+//! ```
+//! use tower_stash::{
+//!     backend::MemoryBackend,
+//!     cache::{CacheLayer, CacheRule, Profile, Query},
+//! };
+//!
+//! let site = CacheRule::new("site")?
+//!     .with_profile(Profile::compliance())
+//!     .with_hosts(["example.com"])
+//!     .with_query(Query::ignore(["utm_*"]).sorted());
+//! let cache = CacheLayer::new(MemoryBackend::new(), site)?;
+//! # Ok::<(), tower_stash::ConfigError>(())
+//! ```
+//!
+//! # What happens to a request
+//!
+//! 1. A GET or HEAD with a rule is looked up by scheme, host, path and query: one round trip, two
+//!    where headers choose between responses and this instance has not seen lately which.
+//! 2. What is stored answers it while it is fresh; stale, if that is allowed, while one request
+//!    fetches it anew in the background ([`with_stale_while_revalidate`]); or if the handler fails
+//!    ([`with_stale_if_error`]). Parts (`Range`), conditions and HEAD are answered from the whole.
+//! 3. Else one request among all instances calls the handler ([`Coalescing`]), the others wait for
+//!    what it stores. What may not be stored is not shared: as soon as the head says so, everybody
+//!    calls the handler for himself, and for two minutes nobody waits.
+//! 4. The response goes to its client frame by frame; a copy is stored when its body has ended as it
+//!    should. A client that goes away does not keep it from being stored.
+//!
+//! POST and other unsafe requests that succeed purge their URL, and those that `Location` and
+//! `Content-Location` name (RFC 9111 §4.4), before they answer.
+//!
+//! | | round trips |
+//! |---|---|
+//! | no rule | 0 |
+//! | hit | 1 |
+//! | miss | 3, the last of them after the response |
+//! | what cannot be stored | 2, or 1 within a second of the last |
+//! | purge of a tag; of a URL | 3; 2 |
+//!
+//! Besides, an instance asks twice a second, while it is busy, what was purged.
+//!
+//! # Purging
+//!
+//! [`CacheTags`], `Cache-Tag`, `Surrogate-Key` and `Cache-Groups` (RFC 9875) say what a response is
+//! made of; [`Purge`] purges by tag, by URL, or all, hard or soft. A purge writes a time stamp, and
+//! each stored response has the time at which its fetching began: whatever was begun before the purge
+//! is not used after it, also if it is stored later. So purge *after* the write.
+//!
+//! When `purge.tag(..).await` is `Ok`, this instance uses nothing older; others stop when the message
+//! comes, or else within two seconds ([`Consistency`]).
+//!
+//! # What is never stored
+//!
+//! `no-store`, `private`, 206, 304, 429, streams of events, bodies over
+//! [a limit](CacheRule::with_body_limit), answers that depend on a session of this crate, replays,
+//! rejections, and what a handler marks as [`NoStore`](crate::marks::NoStore). By default neither what
+//! sets cookies, nor what was made for a request with cookies or `Authorization` unless it says that it
+//! is for all; [`Profile`] has the choices. [`NotStored`] lists all reasons; each response says its own
+//! in `Cache-Status` (RFC 9211) and in its extensions ([`CacheOutcome`]).
+//!
+//! # Where it belongs
+//!
+//! Outside of the handlers, inside of rate limits and of what authenticates, if the key has
+//! [a part](CacheRule::with_key_part) for who asks. Sessions belong outside, too: inside, a stored
+//! response would skip them. Compression belongs outside, or into the rule; inside, each encoding is a
+//! response of its own.
+//!
+//! # When the backend fails
+//!
+//! Requests go to the handler, and nothing is stored; none waits for the backend longer than 100 ms a
+//! call. Only purges return errors. Redis replicates asynchronously: a replica that is promoted may
+//! lack the newest purges, so each instance repeats those of its last minute when the connection is
+//! back. Under `maxmemory`, use `noeviction` or `volatile-ttl`: other policies may drop the stamp of a
+//! purge before what it purged.
+//!
+//! [`with_stale_while_revalidate`]: CacheRule::with_stale_while_revalidate
+//! [`with_stale_if_error`]: CacheRule::with_stale_if_error
 #![allow(
     dead_code,
     unused_imports,
