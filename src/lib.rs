@@ -1,7 +1,7 @@
 //! Tower layers for state that several instances of a service share, on Redis or in memory.
 //!
 //! A service that runs more than once needs a place for what all its instances must agree on: how
-//! often a client called, who is logged in, which payment was made. tower-stash is that place as
+//! often a client called, who is logged in, which payment was made, what was answered. tower-stash is that place as
 //! layers for axum, tonic and hyper, over one small [backend contract](backend).
 //!
 //! ```
@@ -22,8 +22,8 @@
 //! ```
 //!
 //! With `RedisBackend::connect("redis://…").await?` in the place of `MemoryBackend::new()`, all
-//! instances share one limit. `examples/quickstart.rs` is the whole program, with sessions and
-//! payments beside.
+//! instances share one limit. `examples/quickstart.rs` is the whole program, with sessions,
+//! payments and a cache beside.
 //!
 //! # Layers
 //!
@@ -33,6 +33,7 @@
 //! | [`ConcurrencyLimitLayer`](concurrency_limit) | how many requests of each subject run | 2, one of them after the response; 0 where no rule applies |
 //! | [`SessionLayer`](session) | who is logged in, and what belongs to each visitor | 1 to read, 2 to read and write; 0 where nothing is asked |
 //! | [`IdempotencyLayer`](idempotency) | which requests were done, and how they were answered | 2 to do it, 1 to answer again; 0 where no rule applies |
+//! | [`CacheLayer`](cache) | what was answered, until it is stale or purged | 1 for a hit, 3 for a miss; 0 where no rule applies |
 //!
 //! Each layer is independent of the others, wraps any service whose requests and responses are
 //! HTTP, and takes a [policy]: which requests fall under which rule. What layers must know of each
@@ -46,6 +47,8 @@
 //! | `session` | [`session`], [`marks`] |
 //! | `idempotency` | [`idempotency`], [`marks`] |
 //! | `signed-cookies`, `private-cookies` | session cookies that are signed, or encrypted |
+//! | `cache` | [`cache`], [`marks`] |
+//! | `compression` | cached responses are kept compressed, where a rule says so |
 //! | `sealed-answers` | [`AnswerKeys`](idempotency::AnswerKeys): stored answers are encrypted |
 //! | `redis` | `RedisBackend`, with TLS through rustls |
 //! | `axum` | reads `ConnectInfo`, `MatchedPath` and `OriginalUri` where axum put them; `Session` and `Execution` as extractors, `SessionError` as a response |
@@ -59,10 +62,10 @@
 //!
 //! | what fails | what a request sees |
 //! |---|---|
-//! | the backend is down, slow or full | its rule's choice: through, or 503; never a new error type, never longer than the backend's time-out for each rule that it asks. Sessions: 503 where the session is asked, and nobody is logged out. Requests with an idempotency key: 503, and they do not run |
+//! | the backend is down, slow or full | its rule's choice: through, or 503; never a new error type, never longer than the backend's time-out for each rule that it asks. Sessions: 503 where the session is asked, and nobody is logged out. Requests with an idempotency key: 503, and they do not run. Cached routes: the handler answers |
 //! | a reply is lost | limits: the same; the call is not repeated, so at worst one request too many is counted. Sessions and idempotency keys: the write is sent again and knows itself, so it counts once; else 503 |
-//! | a client disconnects | the request is dropped where it is; nothing is left that someone must clear. A session is written if the handler had answered, and not if it had not. A request with an idempotency key goes on, and its answer is kept |
-//! | an instance dies | what it counted stays; its slots, leases and idempotency keys are free after a lease. The next request with such a key runs again, or is told that nobody knows, as its rule says |
+//! | a client disconnects | the request is dropped where it is; nothing is left that someone must clear. A session is written if the handler had answered, and not if it had not. A request with an idempotency key goes on, and its answer is kept. What is being fetched for the cache goes on, if others wait for it or its body is on the way |
+//! | an instance dies | what it counted stays; its slots, leases and idempotency keys are free after a lease. The next request with such a key runs again, or is told that nobody knows, as its rule says. What it was fetching is fetched by another |
 //! | a setting cannot work | nothing: the constructor refuses it and says what to write instead |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -126,6 +129,7 @@ pub use error::ConfigError;
 #[cfg(all(
     doctest,
     feature = "axum",
+    feature = "cache",
     feature = "idempotency",
     feature = "rate-limit",
     feature = "redis",
