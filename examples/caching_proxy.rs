@@ -10,10 +10,10 @@ use std::{env, error::Error, mem, net::SocketAddr, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version,
-    header::{CONNECTION, CONTENT_TYPE, HOST, VIA},
+    header::{CONNECTION, HOST, VIA},
     uri::{Authority, Scheme},
 };
-use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -70,8 +70,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             _ = signal::ctrl_c() => break,
         };
         let Ok((stream, client)) = accepted else {
-            // The client is gone, or no file handle is left; there will be others.
-            sleep(Duration::from_millis(10)).await;
+            sleep(Duration::from_millis(10)).await; // no file handle is left, say
             continue;
         };
         let service = ServiceBuilder::new()
@@ -122,13 +121,13 @@ async fn forward(
     url.scheme = Some(Scheme::HTTP);
     url.authority = Some(origin);
     let Ok(url) = Uri::from_parts(url) else {
-        return Ok(problem(StatusCode::BAD_REQUEST));
+        return Ok(empty(StatusCode::BAD_REQUEST));
     };
     *request.uri_mut() = url;
     let headers = request.headers_mut();
     headers.append(VIA, HeaderValue::from_static("1.1 proxy"));
     let Ok(mut response) = client.request(request).await else {
-        return Ok(problem(StatusCode::BAD_GATEWAY));
+        return Ok(empty(StatusCode::BAD_GATEWAY));
     };
     drop_hop_by_hop(response.headers_mut());
     Ok(response.map(BodyExt::boxed_unsync))
@@ -146,15 +145,10 @@ fn drop_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// A problem without details of its own (RFC 9457).
-fn problem(status: StatusCode) -> Response<ResponseBody> {
-    let title = status.canonical_reason().unwrap_or_default();
-    let text = format!(r#"{{"title":"{title}","status":{}}}"#, status.as_u16());
-    let body = Full::from(text).map_err(|never| match never {});
+fn empty(status: StatusCode) -> Response<ResponseBody> {
+    let body = Empty::new().map_err(|never| match never {});
     let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() = status;
-    let problem = HeaderValue::from_static("application/problem+json");
-    response.headers_mut().insert(CONTENT_TYPE, problem);
     response
 }
 
