@@ -115,7 +115,7 @@ impl BackendError {
     }
 
     /// Too many want to write one record.
-    #[cfg(feature = "idempotency")]
+    #[cfg(any(feature = "cache", feature = "idempotency"))]
     pub(crate) fn contended() -> Self {
         Self::new(
             BackendErrorKind::Rejected,

@@ -60,11 +60,8 @@ impl Case {
             flags: flags(held),
         };
         let now = self.shared.core.purges.now();
-        let stored = match held.standing {
+        let stored = match found.standing(held, self.shared.core.store.clock_skew()) {
             Standing::Purged => return Use::Nothing,
-            Standing::Valid if held.entry.flags.has(Flag::SoftlyPurged) => {
-                stored.purged_softly(now - held.version.written_at())
-            }
             Standing::Valid => stored,
             Standing::Soft(since) => stored.purged_softly(now - since),
         };
@@ -173,6 +170,14 @@ impl Case {
             }
             _ => None,
         }
+    }
+
+    /// Whether what another request has fetched was purged meanwhile, so that it is fetched again.
+    pub(super) async fn is_purged(&self, deposited: &Deposited) -> bool {
+        let purges = &self.shared.core.purges;
+        let entry = &deposited.held.entry;
+        let standing = purges.standing(entry, self.ask.url_key()).await;
+        standing.is_ok_and(|standing| standing == Standing::Purged)
     }
 
     /// Whether the response of this request belongs there, too.

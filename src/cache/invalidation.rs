@@ -2,21 +2,20 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use http::{Method, Request, Response, Uri, request::Parts, uri};
-use tokio::{runtime::Handle, time::sleep};
+use http::{Method, Response, Uri, request::Parts, uri};
+use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
 use super::{
     CacheRule,
     answer::{Note, forwarded},
     body::ResponseBody,
-    engine::Elsewhere,
+    engine::{Elsewhere, Owing},
     outcome::{CacheOutcome, OutcomeKind},
     semantics::{NotStored, groups, invalidate, status::Forward},
     shared::Shared,
-    stamps::{Severity, Tag},
-    url::{Origin, Scheme, TagName, Target, UrlKey, tag_digest},
+    stamps::Tag,
+    url::{Origin, TagName, Target, UrlKey, origin, tag_digest},
 };
-use crate::observe::WarnSite;
 
 /// A request that may change what is stored.
 pub(super) struct Invalidation {
@@ -62,16 +61,13 @@ impl Invalidation {
             }
             None => (Vec::new(), Vec::new()),
         };
-        let mut keys: Vec<_> = self.own.into_iter().collect();
+        let mut purged: Vec<_> = self.own.into_iter().map(Owing::Url).collect();
         for url in &urls {
-            if let Some(key) = self.key_of(url)
-                && !keys.contains(&key)
-            {
-                keys.push(key);
-            }
+            let url = self.shared.url_key(url).map(Owing::Url);
+            purged.extend(url.filter(|url| !purged.contains(url)));
         }
-        let tags = self.tags(&groups);
-        self.purge(keys, tags).await;
+        purged.extend(self.tags(&groups).map(Owing::Tag));
+        self.purge(purged).await;
         let outcome = CacheOutcome::unstored(OutcomeKind::Invalidated, NotStored::Method);
         let note = Note {
             rule: self.rule,
@@ -83,72 +79,34 @@ impl Invalidation {
         Ok(response)
     }
 
-    /// What stands for a URL, by the rule that a GET for it has.
-    fn key_of(&self, url: &Uri) -> Option<UrlKey> {
-        self.shared.url_key(url)
-    }
-
-    fn tags(&self, groups: &[String]) -> Vec<Tag> {
-        let Some(target) = &self.target else {
-            return Vec::new();
-        };
-        let Ok(target) = Target::from_absolute(target, self.rule.shape()) else {
-            return Vec::new();
-        };
+    /// Groups are those of the target's origin.
+    fn tags(&self, groups: &[String]) -> impl Iterator<Item = Tag> {
         let digester = &self.shared.core.digester;
-        let digests = groups.iter().map(|name| {
-            let origin = target.origin();
+        let origin = self.target.as_ref().and_then(|target| origin(target).ok());
+        groups.iter().filter_map(move |name| {
+            let (scheme, host) = origin.as_ref()?;
+            let origin = Origin {
+                scheme: *scheme,
+                host,
+            };
             let name = name.as_bytes();
-            tag_digest(&TagName::Group { origin, name }, digester)
-        });
-        digests.collect()
+            Some(tag_digest(&TagName::Group { origin, name }, digester))
+        })
     }
 
-    /// Purges, or holds it so here and goes on trying where the backend does not answer.
-    async fn purge(&self, keys: Vec<UrlKey>, tags: Vec<Tag>) {
+    /// Purges, in a task: a client that goes away does not take back what its request has changed. The
+    /// response waits for it, though not for ever: meanwhile this instance takes it for purged anyway.
+    async fn purge(&self, purged: Vec<Owing>) {
         let core = Arc::clone(&self.shared.core);
         let max_life = self.shared.settings.max_life;
-        let mut left = Vec::new();
-        for key in keys {
-            if let Err(error) = core.purge_url(&key).await {
-                LOST.warn(&error);
-                core.purges.hold(&key);
-                left.push(key);
-            }
-        }
-        let mut lost_tags = Vec::new();
-        if !tags.is_empty() {
-            let purged = core.purges.purge_tags(&tags, Severity::Hard, max_life);
-            if let Err(error) = purged.await {
-                LOST.warn(&error);
-                lost_tags = tags;
-            }
-        }
-        if left.is_empty() && lost_tags.is_empty() {
-            return;
-        }
+        let (done, is_done) = oneshot::channel();
         let elsewhere = Elsewhere::new(&core.tasks, &Handle::current());
         elsewhere.spawn(async move {
-            for _ in 0..MAX_RETRIES {
-                sleep(RETRY).await;
-                let mut still = Vec::new();
-                for key in std::mem::take(&mut left) {
-                    if core.purge_url(&key).await.is_err() {
-                        still.push(key);
-                    }
-                }
-                left = still;
-                if !lost_tags.is_empty() {
-                    let purged = core.purges.purge_tags(&lost_tags, Severity::Hard, max_life);
-                    if purged.await.is_ok() {
-                        lost_tags.clear();
-                    }
-                }
-                if left.is_empty() && lost_tags.is_empty() {
-                    return;
-                }
-            }
+            core.purge_surely(purged, max_life).await;
+            // Nobody may wait any more.
+            let _ = done.send(());
         });
+        let _ = timeout(PATIENCE, is_done).await;
     }
 }
 
@@ -164,9 +122,5 @@ fn absolute(target: &Target<'_>) -> Option<Uri> {
     uri.build().ok()
 }
 
-static LOST: WarnSite = WarnSite::new("cache: invalidation");
-
-const RETRY: Duration = Duration::from_secs(1);
-
-/// For half a minute.
-const MAX_RETRIES: u32 = 30;
+/// How long a response waits until other instances know as well what it has changed.
+const PATIENCE: Duration = Duration::from_secs(1);

@@ -54,6 +54,7 @@ impl<S> Visit<S> {
         B: Body<Data = Bytes> + Send + 'static,
     {
         let core = &self.case.shared.core;
+        core.listen(self.case.shared.settings.max_life);
         let found = match core.look(&*self.case.ask, &self.case.shared.settings).await {
             Ok(found) => found,
             Err(error) => {
@@ -137,6 +138,7 @@ impl<S> Visit<S> {
         }
         let shared = Arc::clone(&self.case.shared);
         let core = &shared.core;
+        let page = self.case.ask.url_key().page();
         let began = monotonic_now();
         let mut lost = 0;
         let mut turns = Backoff::new();
@@ -155,12 +157,16 @@ impl<S> Visit<S> {
                 break (stake(None, None), Err(NotStored::NotLeader));
             }
             if lead.is_none() && self.case.may_wait() {
-                match core.flights.join(&lease) {
+                match core.flights.join(&page, &lease) {
                     Role::Lead(leads) => lead = Some(leads),
                     Role::Follow(follower) => match follower.landed().await {
                         Landing::Stored(deposited) => {
                             if let Some(answer) = self.case.take_over(&deposited).await {
                                 return Ok(answer);
+                            }
+                            if lost < MAX_LOST && self.case.is_purged(&deposited).await {
+                                lost += 1;
+                                continue;
                             }
                             break (stake(None, None), Err(NotStored::NotLeader));
                         }
@@ -256,7 +262,8 @@ impl<S> Visit<S> {
         let Some(permit) = core.tasks.refresh() else {
             return;
         };
-        let Some(lead) = core.flights.lead(&lease) else {
+        let page = self.case.ask.url_key().page();
+        let Some(lead) = core.flights.lead(&page, &lease) else {
             return;
         };
         let runtime = Handle::current();

@@ -130,7 +130,7 @@ fn settled(found: &Found) -> Settled {
     }
     if let Some(held) = &found.held {
         settled = settled.by_entry(held.entry.checked);
-        if let Standing::Soft(since) = held.standing {
+        if let Standing::Soft(since) = found.standing(held, Duration::ZERO) {
             settled = settled.by_purge(since);
         }
     }

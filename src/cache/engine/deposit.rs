@@ -24,7 +24,7 @@ use crate::{
             Occupant, OnStoreConflict, Present, Storing, is_too_late, on_store_conflict,
             record_life,
         },
-        record::{Entry, Head, Lease, Record},
+        record::{Entry, Flag, Head, Lease, Record},
         semantics::NotStored,
     },
     clock::{Monotonic, Timestamp, monotonic_now},
@@ -194,6 +194,7 @@ impl Deposit {
             check: self.asking.url().check(),
             // One that has more names tells of the same time: what it replaces is in its digests.
             generation: known.map_or(self.entry.checked, |known| known.generation),
+            softly_purged: known.map_or_else(Timestamp::default, |known| known.softly_purged),
             headers,
             parts,
         })
@@ -285,6 +286,10 @@ impl Deposit {
             .zip(record.as_ref())
             .map(|(entry, record)| {
                 let occupant = match record {
+                    // A fetch that began before it must not make good what it says.
+                    Ok(Record::Entry { entry, .. }) if entry.flags.has(Flag::SoftlyPurged) => {
+                        Occupant::Tombstone
+                    }
                     Ok(Record::Entry { entry, .. }) => Occupant::Entry {
                         checked: entry.checked,
                     },

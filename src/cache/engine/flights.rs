@@ -1,7 +1,7 @@
 //! One fetch at a time for what several requests of this process want.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -11,10 +11,15 @@ use tokio::sync::watch;
 use super::Deposited;
 use crate::key::Key;
 
-/// What is being fetched, by the key of its lease.
+/// What is being fetched: for each page, by the keys of leases.
 #[derive(Default)]
 pub(in crate::cache) struct Flights {
-    flights: Mutex<HashMap<Key, Arc<watch::Sender<Landing>>>>,
+    flights: Mutex<HashMap<Key, Vec<Flight>>>,
+}
+
+struct Flight {
+    lease: Key,
+    landing: Arc<watch::Sender<Landing>>,
 }
 
 /// What became of a fetch.
@@ -40,7 +45,7 @@ pub(in crate::cache) enum Role {
 /// Who fetches. Dropped before it has told what became of it, it tells that it was given up.
 pub(in crate::cache) struct Lead {
     flights: Arc<Flights>,
-    key: Key,
+    page: Key,
     landing: Arc<watch::Sender<Landing>>,
 }
 
@@ -51,37 +56,40 @@ pub(in crate::cache) struct Follower {
 
 impl Flights {
     /// Begins a fetch, or joins the one that is under way.
-    pub(in crate::cache) fn join(self: &Arc<Self>, key: &Key) -> Role {
-        match self.lock().entry(key.clone()) {
-            Entry::Occupied(flight) => Role::Follow(Follower {
-                landing: flight.get().subscribe(),
-            }),
-            Entry::Vacant(vacancy) => {
-                let landing = Arc::new(watch::Sender::default());
-                vacancy.insert(Arc::clone(&landing));
-                Role::Lead(Lead {
-                    flights: Arc::clone(self),
-                    key: key.clone(),
-                    landing,
-                })
-            }
+    pub(in crate::cache) fn join(self: &Arc<Self>, page: &Key, lease: &Key) -> Role {
+        let mut flights = self.lock();
+        let of_page = flights.entry(page.clone()).or_default();
+        if let Some(flight) = of_page.iter().find(|flight| flight.lease == *lease) {
+            return Role::Follow(Follower {
+                landing: flight.landing.subscribe(),
+            });
         }
+        let landing = Arc::new(watch::Sender::default());
+        of_page.push(Flight {
+            lease: lease.clone(),
+            landing: Arc::clone(&landing),
+        });
+        Role::Lead(Lead {
+            flights: Arc::clone(self),
+            page: page.clone(),
+            landing,
+        })
     }
 
     /// Begins a fetch, unless one is under way.
-    pub(in crate::cache) fn lead(self: &Arc<Self>, key: &Key) -> Option<Lead> {
-        match self.join(key) {
+    pub(in crate::cache) fn lead(self: &Arc<Self>, page: &Key, lease: &Key) -> Option<Lead> {
+        match self.join(page, lease) {
             Role::Lead(lead) => Some(lead),
             Role::Follow(_) => None,
         }
     }
 
-    /// Lets nobody join what is under way any more: it may bring what was purged.
-    pub(in crate::cache) fn detach(&self, key: &Key) {
-        self.lock().remove(key);
+    /// Lets nobody join what is under way of this page any more: it may bring what was purged.
+    pub(in crate::cache) fn detach(&self, page: &Key) {
+        self.lock().remove(page);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<watch::Sender<Landing>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<Flight>>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -104,11 +112,11 @@ impl Lead {
 
     fn end(&self, landing: Landing) {
         let mut flights = self.flights.lock();
-        if flights
-            .get(&self.key)
-            .is_some_and(|flight| Arc::ptr_eq(flight, &self.landing))
-        {
-            flights.remove(&self.key);
+        if let Some(of_page) = flights.get_mut(&self.page) {
+            of_page.retain(|flight| !Arc::ptr_eq(&flight.landing, &self.landing));
+            if of_page.is_empty() {
+                flights.remove(&self.page);
+            }
         }
         drop(flights);
         self.landing.send_if_modified(|current| {
@@ -155,5 +163,64 @@ impl Follower {
 impl fmt::Debug for Flights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Flights").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::KeyParts;
+
+    fn key(name: &str) -> Key {
+        Key::custom("test", &KeyParts::new().with(name))
+    }
+
+    fn is_lead(role: &Role) -> bool {
+        matches!(role, Role::Lead(_))
+    }
+
+    #[test]
+    fn who_comes_second_follows_and_who_wants_something_else_leads() {
+        let flights = Arc::<Flights>::default();
+        let first = flights.join(&key("page"), &key("one"));
+        assert!(is_lead(&first));
+        assert!(!is_lead(&flights.join(&key("page"), &key("one"))));
+        assert!(is_lead(&flights.join(&key("page"), &key("two"))));
+        assert!(is_lead(&flights.join(&key("other"), &key("one"))));
+        drop(first);
+        assert!(is_lead(&flights.join(&key("page"), &key("one"))));
+        assert!(flights.lock().is_empty());
+    }
+
+    #[test]
+    fn nobody_joins_a_flight_of_a_page_that_was_detached() {
+        let flights = Arc::<Flights>::default();
+        let one = flights.join(&key("page"), &key("one"));
+        let two = flights.join(&key("page"), &key("two"));
+        let other = flights.join(&key("other"), &key("one"));
+        flights.detach(&key("page"));
+        let again = flights.join(&key("page"), &key("one"));
+        assert!(is_lead(&again));
+        assert!(is_lead(&flights.join(&key("page"), &key("two"))));
+        assert!(!is_lead(&flights.join(&key("other"), &key("one"))));
+        // The end of one that was detached is not the end of the one that took its place.
+        drop((one, two));
+        assert!(!is_lead(&flights.join(&key("page"), &key("one"))));
+        drop((again, other));
+        assert!(flights.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn followers_of_a_detached_flight_learn_what_became_of_it() {
+        let flights = Arc::<Flights>::default();
+        let Role::Lead(lead) = flights.join(&key("page"), &key("one")) else {
+            panic!("nobody else leads");
+        };
+        let Role::Follow(follower) = flights.join(&key("page"), &key("one")) else {
+            panic!("somebody leads");
+        };
+        flights.detach(&key("page"));
+        lead.land(Landing::NotShared);
+        assert!(matches!(follower.landed().await, Landing::NotShared));
     }
 }

@@ -73,6 +73,31 @@ pub(in crate::cache) struct Held {
     pub(in crate::cache) standing: Standing,
 }
 
+impl Found {
+    /// What purges mean for the stored response: of its tags, and softly of its URL, which its record
+    /// says, or the head.
+    pub(in crate::cache) fn standing(&self, held: &Held, skew: Duration) -> Standing {
+        let mut since = match held.standing {
+            Standing::Purged => return Standing::Purged,
+            Standing::Soft(since) => since,
+            Standing::Valid => Timestamp::default(),
+        };
+        if held.entry.flags.has(Flag::SoftlyPurged) {
+            since = since.max(held.version.written_at());
+        }
+        if let Place::Variant { head, .. } = &self.place
+            && head.softly_purged > Timestamp::default()
+            && head.softly_purged + skew >= held.entry.checked
+        {
+            since = since.max(head.softly_purged);
+        }
+        if since > Timestamp::default() {
+            return Standing::Soft(since);
+        }
+        Standing::Valid
+    }
+}
+
 impl Place {
     /// Where the response is stored.
     pub(in crate::cache) fn page(&self) -> Key {
@@ -212,6 +237,7 @@ impl Core {
         }
         let url = *asking.url();
         let page = url.page();
+        let generation = self.purges.generation();
         let stored = self.store.get(&page).await?;
         let Some(stored) = stored else {
             self.hints.forget(&page);
@@ -226,6 +252,10 @@ impl Core {
             Ok(Record::Head(head)) if head.check == url.check() => {
                 let head = Arc::new(head);
                 self.hints.keep(&page, Arc::clone(&head), asked);
+                if self.purges.generation() != generation {
+                    // It may have been read before a purge.
+                    self.hints.forget(&page);
+                }
                 self.read_variant(asking, head, Page::Something(version))
                     .await
             }

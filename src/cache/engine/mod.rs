@@ -1,5 +1,6 @@
 //! What is done with the backend: looking, fetching by one for all, storing, purging.
 
+mod all;
 mod budget;
 mod capture;
 mod claim;
@@ -10,6 +11,7 @@ mod lease;
 mod lookup;
 mod marks;
 mod near;
+mod owed;
 mod purges;
 mod settings;
 mod store;
@@ -29,13 +31,18 @@ pub(super) use self::{
     lookup::{Asking, Found, Held, Page, Place},
     marks::{Mark, Marks},
     near::{Begun, Near},
+    owed::Owing,
     purges::{Purges, Standing},
     settings::Settings,
     store::Store,
     tasks::Tasks,
 };
-use super::{record::Head, url::UrlKey};
-use crate::{backend::Result, key::Digester};
+use self::{owed::Owed, purges::Ear};
+use super::{record::Head, stamps::Severity, url::UrlKey};
+use crate::{
+    backend::Result,
+    key::{Digester, Key},
+};
 
 /// What the services of a layer, its handles and its tasks work with.
 pub(super) struct Core {
@@ -48,6 +55,8 @@ pub(super) struct Core {
     pub(super) marks: Marks,
     pub(super) budget: Arc<Budget>,
     pub(super) tasks: Arc<Tasks>,
+    owed: Owed,
+    ear: Ear,
 }
 
 impl Core {
@@ -63,6 +72,8 @@ impl Core {
             marks: Marks::new(),
             budget: Budget::new(BODIES),
             tasks: Tasks::new(),
+            owed: Owed::default(),
+            ear: Ear::default(),
         }
     }
 }
@@ -70,13 +81,24 @@ impl Core {
 impl Core {
     /// Purges a URL: nothing that was fetched of it before is used any more by this process, nor by
     /// any other later than its settings allow.
-    pub(super) async fn purge_url(&self, url: &UrlKey) -> Result<()> {
-        self.flights.detach(&url.lease());
-        let purged = self.purges.purge_url(url).await;
-        let page = url.page();
-        self.hints.forget(&page);
-        self.near.forget(&page);
+    pub(super) async fn purge_url(&self, url: &UrlKey, severity: Severity) -> Result<()> {
+        let purged = match severity {
+            Severity::Hard => self.purges.bury(url).await,
+            Severity::Soft => self.purges.soften(url).await,
+        };
+        // Also if that failed, as it may have happened all the same.
+        self.forget_page(&url.page());
         purged
+    }
+
+    /// Forgets what this process knows of a page, now that it was purged, and lets nobody wait for what
+    /// was begun before.
+    fn forget_page(&self, page: &Key) {
+        // First, so that who looks meanwhile knows that what he found may be void.
+        self.purges.begin_generation();
+        self.hints.forget(page);
+        self.near.forget(page);
+        self.flights.detach(page);
     }
 }
 

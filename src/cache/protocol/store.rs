@@ -25,7 +25,7 @@ pub(in crate::cache) enum Occupant {
     Entry { checked: Timestamp },
     /// A head that began then.
     Head { generation: Timestamp },
-    /// The mark that the URL was purged: its version says when.
+    /// The mark that the URL was purged, also softly: its version says when.
     Tombstone,
     /// Something that this process cannot read.
     Unreadable,

@@ -158,7 +158,9 @@ impl Purge {
         let url = url.try_into().ok().filter(|url| origin(url).is_ok());
         let url = url.ok_or(PurgeErrorKind::NotAbsolute)?;
         let key = self.shared.url_key(&url).ok_or(PurgeErrorKind::NoRule)?;
-        self.shared.core.purge_url(&key).await?;
+        let core = &self.shared.core;
+        core.listen(self.shared.settings.max_life);
+        core.purge_url(&key, self.severity).await?;
         Ok(())
     }
 
@@ -175,10 +177,11 @@ impl Purge {
         if tags.is_empty() {
             return Ok(());
         }
-        let purges = &self.shared.core.purges;
+        let core = &self.shared.core;
         let max_life = self.shared.settings.max_life;
-        purges.purge_tags(&tags, self.severity, max_life).await?;
-        Ok(())
+        core.listen(max_life);
+        let purged = core.purges.purge_tags(&tags, self.severity, max_life);
+        Ok(purged.await?)
     }
 
     fn group_digest(&self, origin_url: Option<Uri>, name: &str) -> Result<Vec<Tag>, PurgeError> {

@@ -1,7 +1,7 @@
 //! By what one of several responses of a URL is chosen.
 //!
 //! ```text
-//! 'h' 1 | check 16 | generation u64 µs
+//! 'h' 1 | check 16 | generation u64 µs | softly purged u64 µs, 0 for never
 //! count n | names of headers, n + bytes each | count n | names of parts, n + bytes each
 //! ```
 
@@ -26,6 +26,9 @@ pub(in crate::cache) struct Head {
     /// When the fill began that made it. A head made after a purge has another one, so that no
     /// response of an earlier one is found.
     pub(in crate::cache) generation: Timestamp,
+    /// When its URL was last purged softly; zero is never. The responses that it tells of and that
+    /// were last checked no later are stale since then.
+    pub(in crate::cache) softly_purged: Timestamp,
     /// Of the request headers that choose; sorted, each once.
     pub(in crate::cache) headers: Vec<HeaderName>,
     /// Of the rule's parts that choose; sorted, each once.
@@ -42,6 +45,7 @@ impl Head {
         stored.put_slice(&[HEAD, FORMAT]);
         stored.put_slice(self.check.as_bytes());
         stored.put_u64(self.generation.as_micros());
+        stored.put_u64(self.softly_purged.as_micros());
         put_names(&mut stored, headers());
         put_names(&mut stored, parts());
         stored.into()
@@ -52,6 +56,7 @@ impl Head {
         let head = Self {
             check: take_digest(stored)?,
             generation: take_timestamp(stored)?,
+            softly_purged: take_timestamp(stored)?,
             headers: take_names(stored, take_name)?,
             parts: take_names(stored, |stored| {
                 let name = take_piece(stored)?;
@@ -86,5 +91,5 @@ fn is_strictly_sorted<'a>(names: impl Iterator<Item = &'a str>) -> bool {
     names.is_sorted_by(|one, next| one < next)
 }
 
-/// Of kind, format, check and generation.
-const FIXED_LEN: usize = 26;
+/// Of kind, format, check and the two times.
+const FIXED_LEN: usize = 34;

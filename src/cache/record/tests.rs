@@ -94,6 +94,7 @@ fn head() -> Head {
     Head {
         check: Digest::from_bytes(counting(0)),
         generation: START,
+        softly_purged: START + Duration::from_micros(1),
         headers: vec![
             HeaderName::from_static("accept-encoding"),
             HeaderName::from_static("x-color"),
@@ -580,12 +581,14 @@ prop_compose! {
     fn heads()(
         check: [u8; 16],
         generation in times(),
+        softly_purged in times(),
         headers in proptest::collection::btree_set("[a-z0-9-]{1,150}", 0..10),
         parts in proptest::collection::btree_set(any::<String>(), 0..10),
     ) -> Head {
         Head {
             check: Digest::from_bytes(check),
             generation,
+            softly_purged,
             headers: headers.iter().map(|name| name.parse().unwrap()).collect(),
             parts: parts.into_iter().map(Into::into).collect(),
         }

@@ -7,7 +7,7 @@ use hashlink::LinkedHashMap;
 use super::{
     backend_time::BackendTime,
     journal::Journal,
-    stamp::{Purge, StampState, Tag},
+    stamp::{Purge, Severity, StampState, Tag},
     tag_map::TagMap,
 };
 use crate::{
@@ -40,7 +40,23 @@ pub(in crate::cache) struct Mirror {
     /// The last poll that was answered was sent then.
     polled: Option<Monotonic>,
     /// Tags whose purge may or may not have happened, and until when that matters.
-    doubted: LinkedHashMap<Tag, Monotonic>,
+    doubted: LinkedHashMap<Tag, Doubted>,
+    doubts: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Doubted {
+    until: Monotonic,
+    /// The latest purge for which it is doubted.
+    doubt: u64,
+}
+
+/// Which purge of a tag is in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::cache) struct Doubt {
+    number: u64,
+    /// Whether the tag was in doubt before, for another purge.
+    is_further: bool,
 }
 
 /// A state of the journal.
@@ -96,6 +112,7 @@ impl Mirror {
             generation: 0,
             polled: None,
             doubted: LinkedHashMap::new(),
+            doubts: 0,
         }
     }
 
@@ -213,21 +230,44 @@ impl Mirror {
         self.tell(purge.tag, StampState::of(purge.severity, purge.at));
     }
 
-    /// A purge of this tag failed, or nobody knows: its stamp is read at each use until then.
-    pub(in crate::cache) fn doubt(&mut self, tag: Tag, until: Monotonic) {
-        self.doubted.remove(&tag);
-        self.doubted.insert(tag, until);
+    /// A purge of this tag begins, or failed, or nobody knows: its stamp is read at each use until
+    /// then, or until it is [settled](Self::settle).
+    pub(in crate::cache) fn doubt(&mut self, tag: Tag, until: Monotonic) -> Doubt {
+        self.doubts = self.doubts.saturating_add(1);
+        let number = self.doubts;
+        let doubted = Doubted {
+            until,
+            doubt: number,
+        };
+        let is_further = self.doubted.remove(&tag).is_some();
+        self.doubted.insert(tag, doubted);
         if self.doubted.len() > DOUBTED {
             // The one that leaves is read at least once more.
             self.doubted.pop_front();
             self.fetched.clear();
             self.raise_since(self.time.floor(until));
         }
+        Doubt { number, is_further }
+    }
+
+    /// The purge for which the tag was in doubt has happened, and was [entered](Self::enter).
+    ///
+    /// That settles all that began before it, as it is no earlier than they; but a soft one does not
+    /// settle a hard one. What began after it may be later.
+    pub(in crate::cache) fn settle(&mut self, tag: &Tag, doubt: Doubt, severity: Severity) {
+        let is_latest = self
+            .doubted
+            .get(tag)
+            .is_some_and(|doubted| doubted.doubt == doubt.number);
+        let settles_all = severity == Severity::Hard || !doubt.is_further;
+        if is_latest && settles_all {
+            self.doubted.remove(tag);
+        }
     }
 
     /// Forgets doubts that are over.
     pub(in crate::cache) fn tidy(&mut self, at: Monotonic) {
-        self.doubted.retain(|_, until| at < *until);
+        self.doubted.retain(|_, doubted| at < doubted.until);
     }
 
     /// Copies of responses that were made under an earlier generation are void.
@@ -268,7 +308,12 @@ impl Mirror {
             state.merge(*found);
             return Finding::Complete(state);
         }
-        if !self.doubted.is_empty() && self.doubted.get(tag).is_some_and(|until| at < *until) {
+        if !self.doubted.is_empty()
+            && self
+                .doubted
+                .get(tag)
+                .is_some_and(|doubted| at < doubted.until)
+        {
             return Finding::Incomplete(state);
         }
         if self.knows_all_after(born) {

@@ -14,6 +14,6 @@ mod tag_map;
 pub(in crate::cache) use self::{
     backend_time::BackendTime,
     journal::{JOURNAL_CAPACITY, Journal},
-    mirror::{Mirror, Ticket, Verdict},
+    mirror::{Doubt, Mirror, Ticket, Verdict},
     stamp::{Purge, Severity, StampRecord, StampState, Tag},
 };

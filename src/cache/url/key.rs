@@ -69,7 +69,12 @@ impl UrlKey {
 
     /// Where the response is, or the head, or a tombstone.
     pub(in crate::cache) fn page(&self) -> Key {
-        Key::new(Kind::PAGE, self.0.digest)
+        page_key(self.0.digest)
+    }
+
+    /// By which [`page_key`] names its page.
+    pub(in crate::cache) fn digest(&self) -> Digest {
+        self.0.digest
     }
 
     /// Where the lease is of who fetches it.
@@ -179,6 +184,11 @@ pub(in crate::cache) fn tag_digest(tag: &TagName<'_>, digester: &Digester) -> Ta
             .with(*name),
     };
     Tag(*digester.digest(&parts).as_bytes())
+}
+
+/// Where the response, head or tombstone of a URL is.
+pub(in crate::cache) fn page_key(digest: Digest) -> Key {
+    Key::new(Kind::PAGE, digest)
 }
 
 /// Where the stamp of a tag is.

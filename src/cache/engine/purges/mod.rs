@@ -1,27 +1,37 @@
 //! What was purged, as this process knows it, and purging.
 
+mod listen;
+mod message;
+mod pages;
 mod purge;
+mod recent;
 mod urls;
 
 use std::{
     fmt,
+    future::Future,
     sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
 
+use hashlink::LruCache;
 use tokio::runtime::Handle;
 
-use self::urls::Urls;
+pub(super) use self::listen::Ear;
+use self::{
+    recent::{Done, Recent},
+    urls::Urls,
+};
 use super::{
     settings::{Consistency, Settings},
     store::Store,
     tasks::Tasks,
 };
 use crate::{
-    backend::{self, BackendError, BackendErrorKind, Precondition, Put, Result, Version},
+    backend::{BackendError, BackendErrorKind, Precondition, Put, Result, Subscription, Version},
     cache::{
         record::{Entry, Record},
-        stamps::{Journal, Mirror, Purge, StampState, Tag, Verdict},
+        stamps::{Journal, Mirror, Purge, Severity, StampState, Tag, Verdict},
         url::{TagName, UrlKey, journal_key, tag_digest, tag_key},
     },
     clock::{Monotonic, Timestamp, monotonic_now},
@@ -52,9 +62,10 @@ pub(in crate::cache) struct Purges {
     unwritten: Mutex<Vec<Purge>>,
     /// Held by the one that writes the journal for all.
     writing: tokio::sync::Mutex<()>,
+    /// Stamps as they were last seen in the store, to write over them without asking.
+    stamps: Mutex<LruCache<Tag, (Version, StampState)>>,
     urls: Urls,
-    /// What this process purged in the last minute.
-    recent: Mutex<Vec<(Monotonic, Purge)>>,
+    recent: Recent,
 }
 
 impl Purges {
@@ -69,8 +80,9 @@ impl Purges {
             polling: Arc::default(),
             unwritten: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
+            stamps: Mutex::new(LruCache::new(MAX_STAMPS)),
             urls: Urls::new(store.clock_skew()),
-            recent: Mutex::default(),
+            recent: Recent::default(),
         }
     }
 
@@ -158,37 +170,55 @@ impl Purges {
     /// Asks for the journal, and the backend's time.
     async fn poll(&self, max_life: Duration) -> Result<()> {
         let mut precondition = Precondition::Absent;
+        let mut journal = Journal::empty(max_life);
         for _ in 0..MAX_ROUNDS {
             let sent = monotonic_now();
-            let empty = Journal::empty(max_life);
-            let ttl = stamp_life(max_life);
+            let ttl = stamp_life(journal.max_life);
             let put = self
                 .store
-                .put(&self.journal, empty.encode(), ttl, precondition);
+                .put(&self.journal, journal.encode(), ttl, precondition);
             let put = put.await?;
             let received = monotonic_now();
-            let (now, version, journal) = match put {
-                Put::Stored(version) => (version.written_at(), version, empty),
-                Put::Conflict { current: None, .. } => {
-                    precondition = Precondition::Absent;
-                    continue;
-                }
-                Put::Conflict {
-                    current: Some(entry),
-                    now,
-                } => match Record::decode(entry.value) {
-                    Ok(Record::Journal(journal)) => (now, entry.version, journal),
-                    // Of what it says nothing is known, as if it had been lost.
-                    _ => {
-                        precondition = Precondition::Matches(entry.version);
-                        continue;
+            let (current, now) = match put {
+                Put::Stored(version) => {
+                    self.remember(version, &journal);
+                    let mut mirror = self.mirror_mut();
+                    if precondition == Precondition::Absent {
+                        let now = version.written_at();
+                        mirror.polled(sent, received, now, version, journal);
+                    } else {
+                        // After a version the clock may be behind it.
+                        mirror.wrote(sent, received, version, journal);
                     }
-                },
+                    return Ok(());
+                }
+                Put::Conflict { current, now } => (current, now),
             };
-            self.remember(version, &journal);
-            self.mirror_mut()
-                .polled(sent, received, now, version, journal);
-            return Ok(());
+            let Some(current) = current else {
+                precondition = Precondition::Absent;
+                journal = Journal::empty(max_life);
+                continue;
+            };
+            let version = current.version;
+            precondition = Precondition::Matches(version);
+            let Ok(Record::Journal(found)) = Record::decode(current.value) else {
+                // Of what it says nothing is known, as if it had been lost.
+                journal = Journal::empty(max_life);
+                continue;
+            };
+            self.remember(version, &found);
+            let told = found.clone();
+            self.mirror_mut().polled(sent, received, now, version, told);
+            if found.max_life.as_millis() >= max_life.as_millis() {
+                self.keep_journal(current.expires_in, version, found.max_life)
+                    .await;
+                return Ok(());
+            }
+            // This instance stores for longer, so that stamps must be kept for longer.
+            journal = Journal {
+                max_life,
+                ..found.written_as(version)
+            };
         }
         Err(BackendError::new(
             BackendErrorKind::Corrupt,
@@ -207,6 +237,49 @@ impl Purges {
             Verdict::Unknown(_) => None,
             known => Some(known.into()),
         }
+    }
+
+    /// Asks for the journal whoever did so just now.
+    async fn poll_at_once(&self, max_life: Duration) -> Result<()> {
+        let _turn = self.polling.lock().await;
+        self.poll(max_life).await
+    }
+
+    /// A journal that ends because nothing was purged for so long is a gap for everybody.
+    async fn keep_journal(&self, left: Option<Duration>, version: Version, max_life: Duration) {
+        let life = stamp_life(max_life);
+        if left.is_some_and(|left| left < life / 2) {
+            // The next one tries it, too.
+            let _ = self.store.touch(&self.journal, life, version).await;
+        }
+    }
+
+    /// How long any instance may store, as far as is known.
+    fn known_max_life(&self) -> Duration {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref()
+            .map_or(Duration::ZERO, |(_, journal)| journal.max_life)
+    }
+
+    /// Another instance has written the journal so.
+    fn heard(&self, version: Version, journal: Journal) {
+        self.remember(version, &journal);
+        self.mirror_mut().heard(monotonic_now(), version, journal);
+    }
+
+    /// An instance, perhaps this one, has purged a URL; says whether that is news.
+    fn heard_url(&self, page: &Key, severity: Severity, at: Timestamp) -> bool {
+        match severity {
+            Severity::Hard => self.urls.enter(page.clone(), at),
+            Severity::Soft => !self.recent.has_softened(page, at),
+        }
+    }
+
+    /// What instances tell of purges, from when this has ended.
+    fn subscription(&self) -> impl Future<Output = Result<Subscription>> + Send + use<> {
+        let store = self.store.clone();
+        let channel = self.journal.clone();
+        async move { store.subscribe(&channel).await }
     }
 
     /// What purges mean for a stored response, now.
@@ -255,6 +328,33 @@ impl Purges {
         self.mirror().generation()
     }
 
+    /// Makes copies in the process void, as a URL was purged.
+    pub(super) fn begin_generation(&self) {
+        self.mirror_mut().begin_generation();
+    }
+
+    /// Takes all responses of a URL for purged until it is [released](Self::release).
+    pub(super) fn hold(&self, url: &UrlKey) {
+        self.urls.hold(url.page());
+    }
+
+    /// The URL was purged, or nobody tries it any more.
+    pub(super) fn release(&self, url: &UrlKey) {
+        self.urls.release(&url.page());
+    }
+
+    /// Takes it that a URL was purged just now, of which the store will not know.
+    pub(super) fn presume_url(&self, url: &UrlKey) {
+        self.urls.enter(url.page(), self.now());
+    }
+
+    /// The same of a tag.
+    pub(super) fn presume(&self, tag: Tag) {
+        let at = self.now();
+        let severity = Severity::Hard;
+        self.mirror_mut().enter(Purge { tag, severity, at });
+    }
+
     fn remember(&self, version: Version, journal: &Journal) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let is_older = last.as_ref().is_some_and(|(known, _)| *known > version);
@@ -301,3 +401,6 @@ const MAX_ROUNDS: u32 = 4;
 
 /// Of how many tags a process remembers when they were purged.
 const MAX_TAGS: usize = 65_536;
+
+/// Of how many tags a process remembers their stamps' versions.
+const MAX_STAMPS: usize = 10_000;
