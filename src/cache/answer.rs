@@ -15,7 +15,7 @@ use super::{
     engine::Held,
     outcome::{CacheOutcome, OutcomeKind},
     semantics::{
-        conditional, hygiene,
+        coding, conditional, hygiene,
         range::{self, Choice},
         status::{CacheName, CacheStatus, Forward, Forwarded, Handling},
     },
@@ -75,14 +75,28 @@ pub(super) fn forwarded(why: Forward, outcome: &CacheOutcome) -> CacheStatus {
 /// The answer to a request from a stored response: all of it, the part that is wanted, or that the
 /// client has it.
 pub(super) fn from_store<B>(ask: &Ask, held: Held, age: Duration) -> Response<ResponseBody<B>> {
-    let Held { entry, body, .. } = held;
+    let is_packed = held.is_packed();
+    let Held {
+        entry,
+        body,
+        unpacked,
+        ..
+    } = held;
     let request = &ask.request;
     let trailers = entry.trailers.clone();
-    let (status, mut headers, body) = if ask.is_client_satisfied(entry.status, &entry.headers) {
-        let headers = conditional::not_modified_headers(&entry.headers);
+    let mut headers = entry.headers.clone();
+    if is_packed {
+        coding::tell_of_codings(&mut headers);
+    }
+    let (status, mut headers, body) = if ask.is_client_satisfied(entry.status, &headers) {
+        let headers = conditional::not_modified_headers(&headers);
         (StatusCode::NOT_MODIFIED, headers, Bytes::new())
+    } else if let (true, None) = (is_packed, &unpacked) {
+        // Ranges are of the unpacked body: who takes it packed gets all of it.
+        coding::tell_of_gzip(&mut headers, body.len());
+        (entry.status, headers, body)
     } else {
-        choose(ask, entry.status, entry.headers.clone(), body)
+        choose(ask, entry.status, headers, unpacked.unwrap_or(body))
     };
     headers.insert(AGE, HeaderValue::from(age.as_secs()));
     let body = if request.method == Method::HEAD {

@@ -15,6 +15,7 @@ use super::{
     record::Head,
     rule::{CacheRule, RequestCookies, Shape, Ttl},
     semantics::{
+        accept_encoding::accepts_gzip,
         conditional::{self, Condition},
         directives::RequestDirectives,
         vary::VaryNames,
@@ -163,5 +164,9 @@ impl Asking for Ask {
 
     fn shape(&self) -> u64 {
         self.shape_id()
+    }
+
+    fn accepts_gzip(&self) -> bool {
+        !self.directives.no_transform && accepts_gzip(self.headers())
     }
 }

@@ -153,7 +153,8 @@ impl Case {
             Consistency::Strict => false,
         };
         let found = if is_direct && self.is_its_place(&deposited.place) {
-            let mut held = deposited.held.clone();
+            let held = deposited.held.clone();
+            let mut held = held.opened(&*self.ask).await?;
             let standing = core.purges.standing(&held.entry, self.ask.url_key()).await;
             held.standing = standing.ok()?;
             Found {

@@ -21,14 +21,16 @@ use super::{
     semantics::{
         NotStored,
         accept_encoding::normalise_accept_encoding,
-        age,
+        age, coding,
         conditional::{self, ask_whether_valid, take_preconditions},
         dates,
+        directives::ResponseDirectives,
         freshness::Source,
         hygiene,
         merge::{self, Subject},
         status::{CacheStatus, Forward, Forwarded, Handling},
         storable::{self, Exchange, Storable},
+        targeted::governing,
         vary::{VaryNames, VaryProblem},
     },
     tags, unary,
@@ -221,18 +223,20 @@ impl<S> Visit<S> {
                     entry.headers.remove(name);
                 }
                 let storable = Storable { age, ..storable };
-                let checked = started;
+                let made = self.entry(
+                    &storable,
+                    entry.status,
+                    entry.headers,
+                    base.entry.born,
+                    received,
+                    asked,
+                );
                 let entry = Entry {
-                    checked,
+                    checked: started,
                     tags: base.entry.tags.clone(),
-                    ..self.entry(
-                        &storable,
-                        entry.status,
-                        entry.headers,
-                        base.entry.born,
-                        received,
-                        asked,
-                    )
+                    // The body stays as it is stored.
+                    flags: made.flags.with_if(Flag::Gzip, base.is_packed()),
+                    ..made
                 };
                 let elsewhere = fetch.stake.elsewhere();
                 let deposit = Deposit {
@@ -246,6 +250,7 @@ impl<S> Visit<S> {
                     received: received.here,
                     vary: Vec::new(),
                     parts: Vec::new(),
+                    is_compressible: false,
                     stake: fetch.stake,
                 };
                 let body = base.body;
@@ -279,7 +284,7 @@ impl<S> Visit<S> {
         B: Body<Data = Bytes> + Send + 'static,
     {
         let received = self.moment();
-        let (parts, body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
         let why = fetch.why;
         let Fetch {
             found,
@@ -305,6 +310,10 @@ impl<S> Visit<S> {
                     stake.release();
                 }
                 let shape = self.case.ask.shape();
+                let is_compressible = self.is_compressible(&parts);
+                if is_compressible {
+                    coding::tell_of_codings(&mut parts.headers);
+                }
                 let limits = Limits {
                     length: shape.body_limit,
                     declared: declared_length(&parts.headers),
@@ -333,6 +342,7 @@ impl<S> Visit<S> {
                         .iter()
                         .map(|part| part.name.clone())
                         .collect(),
+                    is_compressible,
                 };
                 let capture = Capture::new(deposit, limits);
                 (self.copied(parts, body, capture), None)
@@ -410,6 +420,19 @@ impl<S> Visit<S> {
             ..self.entry(&storable, parts.status, headers, started, received, asked)
         };
         Ok((storable, entry, vary))
+    }
+
+    fn is_compressible(&self, parts: &response::Parts) -> bool {
+        let shape = self.case.ask.shape();
+        if !shape.compresses || self.case.ask.is_call() {
+            return false;
+        }
+        let headers = &parts.headers;
+        let forbids = governing(headers, &shape.profile.targeted)
+            .directives
+            .no_transform
+            || ResponseDirectives::read(headers).no_transform;
+        coding::is_compressible(parts.status, headers, forbids)
     }
 
     fn tags(&self, parts: &response::Parts) -> Result<Tags, NotStored> {

@@ -9,6 +9,7 @@
 )]
 
 mod basics;
+mod compression;
 mod fixture;
 mod freshness;
 mod grpc;

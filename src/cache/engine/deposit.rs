@@ -1,9 +1,9 @@
 //! Storing what was fetched.
 
-use std::{sync::Arc, time::Duration};
+use std::{slice, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
 use tokio::runtime::Handle;
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     lease::Holding,
     lookup::{Asking, Held, Page, Place},
     marks::Mark,
+    packing,
     purges::Standing,
     settings::Settings,
 };
@@ -60,6 +61,8 @@ pub(in crate::cache) struct Deposit {
     pub(in crate::cache) vary: Vec<HeaderName>,
     /// And by which parts of the rule's key.
     pub(in crate::cache) parts: Vec<Box<str>>,
+    /// Whether its body is stored in fewer bytes.
+    pub(in crate::cache) is_compressible: bool,
 }
 
 /// A response that was stored just now.
@@ -116,6 +119,8 @@ impl Deposit {
         let resident = monotonic_now().saturating_duration_since(self.received);
         self.entry.age = self.entry.age.saturating_add(resident);
         self.entry.trailers = trailers;
+        let packed = self.pack(body).await;
+        let body = packed.as_ref().map_or(body, slice::from_ref);
         let written = self.write(body).await;
         // Not stored, the lease is dropped, so that it is free, and whoever waits fetches.
         let Ok(deposited) = written else { return };
@@ -130,6 +135,19 @@ impl Deposit {
     /// The response is not stored.
     pub(in crate::cache) fn abandon(self, reason: NotStored) {
         self.stake.abandon(reason);
+    }
+
+    /// The body in fewer bytes, if it is to be stored so; its headers go on to speak of the whole.
+    async fn pack(&mut self, body: &[Bytes]) -> Option<Bytes> {
+        if !self.is_compressible {
+            return None;
+        }
+        let packed = packing::packed(body).await?;
+        let length: usize = body.iter().map(Bytes::len).sum();
+        let headers = &mut self.entry.headers;
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        self.entry.flags = self.entry.flags.with(Flag::Gzip);
+        Some(packed)
     }
 
     async fn write(&mut self, body: &[Bytes]) -> Result<Deposited, Refused> {
@@ -328,6 +346,7 @@ impl Deposit {
         let held = Held::read(record, version).unwrap_or_else(|| Held {
             entry: Arc::new(self.entry.clone()),
             body: Bytes::new(),
+            unpacked: None,
             version,
             standing,
         });

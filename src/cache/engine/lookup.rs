@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     Core,
     near::Begun,
+    packing,
     purges::Standing,
     settings::{Consistency, Settings},
 };
@@ -14,6 +15,7 @@ use crate::{
     backend::{Result, Version},
     cache::{
         record::{Entry, Flag, Head, Record},
+        semantics::coding,
         url::{UrlKey, VariantKey},
     },
     clock::{Monotonic, Timestamp, monotonic_now},
@@ -29,6 +31,9 @@ pub(in crate::cache) trait Asking {
 
     /// By which parts of requests the rule chooses.
     fn shape(&self) -> u64;
+
+    /// Whether its client takes a body that is stored in gzip.
+    fn accepts_gzip(&self) -> bool;
 }
 
 /// What is stored for a request, and where its response belongs.
@@ -69,6 +74,8 @@ pub(in crate::cache) struct Held {
     /// Shared, as it goes to many.
     pub(in crate::cache) entry: Arc<Entry>,
     pub(in crate::cache) body: Bytes,
+    /// The body as it was before it was packed, where it is packed and its client wants it so.
+    pub(in crate::cache) unpacked: Option<Bytes>,
     pub(in crate::cache) version: Version,
     pub(in crate::cache) standing: Standing,
 }
@@ -143,6 +150,10 @@ impl Core {
         );
         current?;
         let mut found = found?;
+        found.held = match found.held {
+            Some(held) => held.opened(asking).await,
+            None => None,
+        };
         if let Some(held) = &mut found.held {
             held.standing = self.purges.standing(&held.entry, asking.url()).await?;
             if let Some(begun) = begun {
@@ -208,10 +219,13 @@ impl Core {
             Place::Url(_) => Page::Something(held.version),
             Place::Variant { .. } => Page::Unread,
         };
-        is_fresh.then_some(Found {
+        if !is_fresh {
+            return None;
+        }
+        Some(Found {
             place,
             page,
-            held: Some(held),
+            held: Some(held.opened(asking).await?),
         })
     }
 
@@ -304,6 +318,7 @@ impl Held {
         Some(Self {
             entry: Arc::new(entry),
             body,
+            unpacked: None,
             version,
             standing: Standing::Valid,
         })
@@ -315,6 +330,20 @@ impl Held {
         self.entry.age.saturating_add(resident)
     }
 
+    /// The same with a body that this client takes; `None` if what was packed cannot be unpacked.
+    pub(in crate::cache) async fn opened(mut self, asking: &impl Asking) -> Option<Self> {
+        if self.is_packed() && !asking.accepts_gzip() {
+            let length = coding::unpacked_length(&self.entry.headers)?;
+            self.unpacked = Some(packing::unpacked(&self.body, length).await?);
+        }
+        Some(self)
+    }
+
+    /// Whether the body is stored in gzip.
+    pub(in crate::cache) fn is_packed(&self) -> bool {
+        self.entry.flags.has(Flag::Gzip)
+    }
+
     /// The response in a record, if it is the one that belongs there.
     fn of(record: Record, version: Version, place: &Place, asking: &impl Asking) -> Option<Self> {
         let Record::Entry { entry, body } = record else {
@@ -323,6 +352,7 @@ impl Held {
         let held = Self {
             entry: Arc::new(entry),
             body,
+            unpacked: None,
             version,
             standing: Standing::Valid,
         };

@@ -12,6 +12,7 @@ mod lookup;
 mod marks;
 mod near;
 mod owed;
+mod packing;
 mod purges;
 mod settings;
 mod store;

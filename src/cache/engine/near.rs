@@ -132,6 +132,7 @@ impl Near {
         Some(Held {
             entry: copied.entry,
             body: copied.body,
+            unpacked: None,
             version: copied.version,
             standing: Standing::Valid,
         })
@@ -240,6 +241,7 @@ mod tests {
         Held {
             entry: Arc::new(entry),
             body: vec![0; len].into(),
+            unpacked: None,
             version: Version::from_u64(version),
             standing: Standing::Valid,
         }

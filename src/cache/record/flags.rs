@@ -22,6 +22,8 @@ pub(in crate::cache) enum Flag {
     SoftlyPurged = 1 << 4,
     /// Its freshness is a guess (RFC 9111 §4.2.2).
     Heuristic = 1 << 5,
+    /// Its body is stored in gzip; its headers are as if it were not.
+    Gzip = 1 << 6,
 }
 
 impl Flags {
@@ -61,13 +63,14 @@ impl Flags {
 }
 
 impl Flag {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::AlwaysValidated,
         Self::NeverStale,
         Self::ForAll,
         Self::Coalescable,
         Self::SoftlyPurged,
         Self::Heuristic,
+        Self::Gzip,
     ];
 }
 

@@ -236,6 +236,28 @@ impl CacheRule {
         self.with(|shape| shape.refreshes_early = true)
     }
 
+    /// Stores texts and the like compressed: bodies of at least 1 KiB with the status 200, where that
+    /// saves a tenth or more. Clients that accept gzip get them so, the others unpacked. Both are told
+    /// `Vary: Accept-Encoding`, and their `ETag` is a weak one.
+    ///
+    /// What has a `Content-Encoding` already, says `no-transform` or carries a digest of its bytes is
+    /// stored as it is. A range is given to those only who do not accept gzip; the others get the
+    /// whole.
+    ///
+    /// So a layer that compresses has nothing to do for hits. Where there is one, put it outside of
+    /// this one: it leaves alone what is compressed already, and compresses what was just made. Inside,
+    /// it would make a variant of each response for each set of codings that clients accept, and have
+    /// each fetched on its own.
+    ///
+    /// Compress no page that shows a secret beside something that the client has sent, here or
+    /// elsewhere: its length would tell of the secret (the attack BREACH).
+    #[cfg(feature = "compression")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "compression")))]
+    #[must_use]
+    pub fn with_compression(self) -> Self {
+        self.with(|shape| shape.compresses = true)
+    }
+
     /// Answers unary gRPC calls from the cache as well, each for so long unless its answer has
     /// `cache-control` metadata. gRPC has no word of its own for what may be cached, so without this
     /// no call is.

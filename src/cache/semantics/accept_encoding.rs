@@ -16,6 +16,24 @@ pub(in crate::cache) fn normalise_accept_encoding(request: &mut HeaderMap) {
     }
 }
 
+/// Whether a request says that it takes gzip.
+pub(in crate::cache) fn accepts_gzip(request: &HeaderMap) -> bool {
+    if let Some(reduced) = reduced(request) {
+        return reduced.split(", ").any(|coding| coding == "gzip");
+    }
+    // It says more than that, or contradicts itself: then each mention must be for it.
+    let mut mentions = lines::members(request, &ACCEPT_ENCODING)
+        .filter_map(|member| {
+            let mut parts = member.splitn(2, |byte| *byte == b';');
+            let coding = parts.next()?.trim_ascii_end();
+            let is_gzip = is(coding, "gzip") || is(coding, "x-gzip");
+            let weight = parts.next();
+            is_gzip.then(|| weight.is_none_or(|weight| is_weight_above_zero(weight) == Some(true)))
+        })
+        .peekable();
+    mentions.peek().is_some() && mentions.all(|is_accepted| is_accepted)
+}
+
 /// What [`normalise_accept_encoding`] writes, if anything.
 ///
 /// An empty field accepts no coding, as `identity` does, while an absent one accepts any: so they
@@ -144,6 +162,32 @@ mod tests {
         assert_eq!(of("gzip, br"), Some("br, gzip"));
         assert_eq!(of("br"), Some("br"));
         assert_eq!(of("zstd"), Some("zstd"));
+    }
+
+    #[test]
+    fn gzip_is_taken_by_who_says_so() {
+        for line in [
+            "gzip",
+            "br, x-gzip;q=0.1",
+            "gzip, *;q=0",
+            "identity;q=0, gzip",
+        ] {
+            assert!(accepts_gzip(&request(&[line])), "{line}");
+        }
+        for line in [
+            "",
+            "br",
+            "*",
+            "gzip;q=0",
+            "gzip;q=0, *",
+            "gzip, x-gzip;q=0",
+            "gzip;q=2",
+            "identity;q=0",
+        ] {
+            assert!(!accepts_gzip(&request(&[line])), "{line}");
+        }
+        assert!(!accepts_gzip(&HeaderMap::new()));
+        assert!(accepts_gzip(&request(&["br", "gzip"])));
     }
 
     #[test]

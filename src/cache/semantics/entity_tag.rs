@@ -1,6 +1,6 @@
 //! Entity tags (RFC 9110 §8.8.3).
 
-use http::{HeaderMap, header::ETAG};
+use http::{HeaderMap, HeaderValue, header::ETAG};
 
 use super::lines;
 
@@ -40,6 +40,14 @@ impl<'a> EntityTag<'a> {
 
     pub(super) fn is_strong(self) -> bool {
         !self.is_weak
+    }
+
+    /// The same tag as a weak one; `None` if it is weak.
+    pub(super) fn weakened(self) -> Option<HeaderValue> {
+        if self.is_weak {
+            return None;
+        }
+        HeaderValue::from_bytes(&[b"W/", self.opaque].concat()).ok()
     }
 
     /// RFC 9110 §8.8.3.2.

@@ -5,6 +5,7 @@ pub(in crate::cache) mod accept_encoding;
 pub(in crate::cache) mod age;
 #[cfg(feature = "testing")]
 mod answer_doorway;
+pub(in crate::cache) mod coding;
 pub(in crate::cache) mod conditional;
 pub(in crate::cache) mod dates;
 pub(in crate::cache) mod directives;
