@@ -113,6 +113,7 @@ pub mod respond;
 ))]
 mod rule_name;
 #[cfg(any(
+    feature = "cache",
     feature = "private-cookies",
     feature = "sealed-answers",
     feature = "signed-cookies"

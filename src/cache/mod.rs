@@ -152,7 +152,7 @@ pub use self::{
     future::ResponseFuture,
     layer::CacheLayer,
     outcome::{CacheOutcome, OutcomeKind},
-    purge::{Purge, PurgeError, PurgeErrorKind},
+    purge::{BearerToken, Purge, PurgeError, PurgeErrorKind, PurgeService},
     rule::{Authorization, CacheRule, Profile, Query, RequestCookies, SetCookie},
     semantics::NotStored,
     service::Cache,

@@ -1,16 +1,23 @@
-//! Purging, for programs.
+//! Purging, for programs and operators.
 
+mod bearer;
 mod error;
+mod order;
+mod service;
 
 use std::{fmt, sync::Arc};
 
 use http::Uri;
 
-pub use self::error::{PurgeError, PurgeErrorKind};
+pub use self::{
+    bearer::BearerToken,
+    error::{PurgeError, PurgeErrorKind},
+    service::PurgeService,
+};
 use super::{
     shared::Shared,
     stamps::{Severity, Tag},
-    url::{Origin, TagName, origin, tag_digest},
+    url::{Origin, TagName, UrlKey, origin, tag_digest},
 };
 
 /// Purges what a [`CacheLayer`](super::CacheLayer) has stored; cheap to clone.
@@ -155,9 +162,8 @@ impl Purge {
     ///
     /// Those of [`tag`](Self::tag), [`PurgeErrorKind::NotAbsolute`], [`PurgeErrorKind::NoRule`].
     pub async fn url(&self, url: impl TryInto<Uri>) -> Result<(), PurgeError> {
-        let url = url.try_into().ok().filter(|url| origin(url).is_ok());
-        let url = url.ok_or(PurgeErrorKind::NotAbsolute)?;
-        let key = self.shared.url_key(&url).ok_or(PurgeErrorKind::NoRule)?;
+        let url = url.try_into().map_err(|_| PurgeErrorKind::NotAbsolute)?;
+        let key = self.url_key(&url)?;
         let core = &self.shared.core;
         core.listen(self.shared.settings.max_life);
         core.purge_url(&key, self.severity).await?;
@@ -171,6 +177,14 @@ impl Purge {
     /// Those of [`tag`](Self::tag).
     pub async fn all(&self) -> Result<(), PurgeError> {
         self.purge(vec![self.shared.core.purges.everything()]).await
+    }
+
+    fn url_key(&self, url: &Uri) -> Result<UrlKey, PurgeError> {
+        if origin(url).is_err() {
+            return Err(PurgeErrorKind::NotAbsolute.into());
+        }
+        let key = self.shared.url_key(url);
+        key.ok_or_else(|| PurgeErrorKind::NoRule.into())
     }
 
     async fn purge(&self, tags: Vec<Tag>) -> Result<(), PurgeError> {
