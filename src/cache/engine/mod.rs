@@ -17,6 +17,7 @@ mod purges;
 mod settings;
 mod store;
 mod tasks;
+mod turns;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -37,6 +38,7 @@ pub(super) use self::{
     settings::Settings,
     store::Store,
     tasks::Tasks,
+    turns::{Turn, Turns},
 };
 use self::{owed::Owed, purges::Ear};
 use super::{record::Head, stamps::Severity, url::UrlKey};
