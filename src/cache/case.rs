@@ -20,6 +20,7 @@ use super::{
     },
     shared::Shared,
 };
+use crate::clock::Timestamp;
 
 /// A request, and the cache that it comes to.
 #[derive(Clone)]
@@ -51,20 +52,12 @@ impl Case {
         let Some(held) = &found.held else {
             return Use::Nothing;
         };
-        let age = self.age(held);
-        let stored = Stored {
-            age,
-            lifetime: held.entry.lifetime,
-            while_revalidate: held.entry.while_revalidate,
-            if_error: held.entry.if_error,
-            flags: flags(held),
+        let core = &self.shared.core;
+        let standing = found.standing(held, core.store.clock_skew());
+        let Some(stored) = stored(held, standing, core.purges.now()) else {
+            return Use::Nothing;
         };
-        let now = self.shared.core.purges.now();
-        let stored = match found.standing(held, self.shared.core.store.clock_skew()) {
-            Standing::Purged => return Use::Nothing,
-            Standing::Valid => stored,
-            Standing::Soft(since) => stored.purged_softly(now - since),
-        };
+        let age = stored.age;
         let asks = Asks {
             directives: &self.ask.directives,
             has_authorization: self.ask.has_authorization(),
@@ -76,7 +69,10 @@ impl Case {
             refreshes,
         };
         match reuse::judge(&stored, &asks, self.ask.shape()) {
-            Reuse::Fresh { left } => serve(seconds(left), self.is_due_early(held, left)),
+            Reuse::Fresh { left } => {
+                let refreshes = self.ask.shape().refreshes_early && is_due_early(held, left);
+                serve(seconds(left), refreshes)
+            }
             Reuse::Stale { by } => serve(-seconds(by).max(1), false),
             Reuse::StaleWhileRevalidate { by } => serve(-seconds(by).max(1), true),
             Reuse::Validate { may_stand_in } => Use::Validate {
@@ -85,22 +81,6 @@ impl Case {
             },
             Reuse::NotForThis(passed) => Use::Pass(passed.into()),
         }
-    }
-
-    /// Whether a fresh response is fetched anew already: the more likely the longer that takes and the
-    /// nearer the end, so that few do it and none waits (Vattani, Chierichetti, Lowenstein: "Optimal
-    /// Probabilistic Cache Stampede Prevention").
-    fn is_due_early(&self, held: &Held, left: Duration) -> bool {
-        if !self.ask.shape().refreshes_early {
-            return false;
-        }
-        let mut random = [0; 4];
-        if getrandom::fill(&mut random).is_err() {
-            return false;
-        }
-        // Above zero, and at most one.
-        let uniform = (f64::from(u32::from_le_bytes(random)) + 1.0) / (f64::from(u32::MAX) + 1.0);
-        left.as_secs_f64() <= held.entry.fill_time.as_secs_f64() * -uniform.ln()
     }
 
     pub(super) fn age(&self, held: &Held) -> Duration {
@@ -196,6 +176,35 @@ impl Case {
     pub(super) fn waits_for_others(&self) -> bool {
         self.shared.settings.coalescing == Coalescing::Fleet && self.may_wait()
     }
+}
+
+/// What is stored, as far as its use depends on time; nothing, if it was purged.
+pub(super) fn stored(held: &Held, standing: Standing, now: Timestamp) -> Option<Stored> {
+    let stored = Stored {
+        age: held.age(now),
+        lifetime: held.entry.lifetime,
+        while_revalidate: held.entry.while_revalidate,
+        if_error: held.entry.if_error,
+        flags: flags(held),
+    };
+    match standing {
+        Standing::Purged => None,
+        Standing::Valid => Some(stored),
+        Standing::Soft(since) => Some(stored.purged_softly(now - since)),
+    }
+}
+
+/// Whether a fresh response is fetched anew already: the more likely the longer that takes and the
+/// nearer the end, so that few do it and none waits (Vattani, Chierichetti, Lowenstein: "Optimal
+/// Probabilistic Cache Stampede Prevention").
+pub(super) fn is_due_early(held: &Held, left: Duration) -> bool {
+    let mut random = [0; 4];
+    if getrandom::fill(&mut random).is_err() {
+        return false;
+    }
+    // Above zero, and at most one.
+    let uniform = (f64::from(u32::from_le_bytes(random)) + 1.0) / (f64::from(u32::MAX) + 1.0);
+    left.as_secs_f64() <= held.entry.fill_time.as_secs_f64() * -uniform.ln()
 }
 
 fn flags(held: &Held) -> Flags {

@@ -74,7 +74,7 @@ impl Handover {
     }
 
     /// Goes on with a visit whose client is gone, if anybody waits for it.
-    fn go_on<B: 'static, E: 'static>(&self, visit: Visiting<B, E>) {
+    pub(super) fn go_on(&self, visit: impl Future + Send + 'static) {
         let Some((audience, runtime)) = self.0.get() else {
             return;
         };

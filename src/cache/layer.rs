@@ -2,10 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use serde::{Serialize, de::DeserializeOwned};
 use tower_layer::Layer;
 
 use super::{
-    Cache, CacheRule, Purge,
+    Cache, CacheRule, Purge, Values,
     engine::{Coalescing, Consistency, Core},
     shared::Shared,
 };
@@ -107,6 +108,23 @@ impl CacheLayer {
     #[must_use]
     pub fn purge(&self) -> Purge {
         Purge::new(Arc::clone(&self.shared))
+    }
+
+    /// Values of the program's of one type, which are cached beside the responses and purged by the
+    /// same tags. They belong to the layer as it is set up now, so they are asked for last.
+    ///
+    /// The name is that of the values in the store and in metrics; the version that of the form in
+    /// which they are stored.
+    ///
+    /// # Errors
+    ///
+    /// A name that is not one to 64 of `A-Z a-z 0-9 _ . -`.
+    pub fn values<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        version: u32,
+    ) -> Result<Values<T>, ConfigError> {
+        Values::new(Arc::clone(&self.shared), name, version)
     }
 }
 

@@ -143,6 +143,7 @@ mod stamps;
 mod tags;
 mod unary;
 mod url;
+mod values;
 mod visit;
 
 pub use self::{
@@ -157,5 +158,6 @@ pub use self::{
     semantics::NotStored,
     service::Cache,
     tags::CacheTags,
+    values::{Keep, Values},
 };
 pub use crate::body::RequestBody;

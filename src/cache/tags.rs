@@ -134,6 +134,15 @@ pub(in crate::cache) fn read(
     Ok(tags)
 }
 
+/// The tags that a program gave to a value, each once.
+pub(in crate::cache) fn of_value(own: &CacheTags) -> Result<Vec<Tag>, TagProblem> {
+    let mut tags = Vec::new();
+    for tag in own.iter() {
+        add(&mut tags, tag.as_bytes(), |tag| Tag::Plain(tag.into()))?;
+    }
+    Ok(tags)
+}
+
 /// What stands between such bytes in all lines of a field.
 fn fields<'a>(
     response: &'a HeaderMap,

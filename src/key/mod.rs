@@ -98,7 +98,7 @@ impl Kind {
     /// A lease that a program takes by name.
     #[cfg(feature = "idempotency")]
     pub(crate) const LEASE: Self = Self(b"l1");
-    /// What is stored of a URL: a response, by which headers one of several is chosen, or that it
+    /// What is stored of a URL, or of a value of the program's: a response, by which headers one of several is chosen, or that it
     /// was purged.
     #[cfg(feature = "cache")]
     pub(crate) const PAGE: Self = Self(b"p1");
@@ -114,9 +114,6 @@ impl Kind {
     /// The latest purges.
     #[cfg(feature = "cache")]
     pub(crate) const JOURNAL: Self = Self(b"j1");
-    /// A value that a program cached.
-    #[cfg(feature = "cache")]
-    pub(crate) const VALUE: Self = Self(b"m1");
     /// Something of the user's own.
     pub(crate) const CUSTOM: Self = Self(b"u1");
 }

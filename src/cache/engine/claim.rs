@@ -90,6 +90,26 @@ impl Core {
         Ok(Claim::Unstored)
     }
 
+    /// Takes a lease from whoever has it: what is fetched under it is overtaken by what began when this
+    /// says.
+    ///
+    /// Nobody renews it: it is for who has what to store already.
+    pub(in crate::cache) async fn overtake(&self, lease: &Key) -> backend::Result<Version> {
+        let record = Lease::Filling(token()?.0).encode();
+        for _ in 0..MAX_ROUNDS {
+            let put = self
+                .store
+                .put_patiently(lease, record.clone(), LEASE, Precondition::Any);
+            if let Put::Stored(version) = put.await? {
+                return Ok(version);
+            }
+        }
+        Err(backend::BackendError::new(
+            backend::BackendErrorKind::Corrupt,
+            "take a lease: a write on no condition met a conflict",
+        ))
+    }
+
     /// Takes back, in the background, a lease of which it is not known whether it was taken.
     fn withdraw(&self, key: Key, token: Token) {
         let store = self.store.clone();

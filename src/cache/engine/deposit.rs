@@ -132,6 +132,11 @@ impl Deposit {
         }
     }
 
+    /// Stores it with this body while its maker waits; says whether it is stored, and nothing newer.
+    pub(in crate::cache) async fn store_now(mut self, body: &[Bytes]) -> bool {
+        self.write(body).await.is_ok()
+    }
+
     /// The response is not stored.
     pub(in crate::cache) fn abandon(self, reason: NotStored) {
         self.stake.abandon(reason);

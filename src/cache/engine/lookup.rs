@@ -84,24 +84,14 @@ impl Found {
     /// What purges mean for the stored response: of its tags, and softly of its URL, which its record
     /// says, or the head.
     pub(in crate::cache) fn standing(&self, held: &Held, skew: Duration) -> Standing {
-        let mut since = match held.standing {
-            Standing::Purged => return Standing::Purged,
-            Standing::Soft(since) => since,
-            Standing::Valid => Timestamp::default(),
-        };
-        if held.entry.flags.has(Flag::SoftlyPurged) {
-            since = since.max(held.version.written_at());
-        }
+        let standing = held.standing();
         if let Place::Variant { head, .. } = &self.place
             && head.softly_purged > Timestamp::default()
             && head.softly_purged + skew >= held.entry.checked
         {
-            since = since.max(head.softly_purged);
+            return standing.softened(head.softly_purged);
         }
-        if since > Timestamp::default() {
-            return Standing::Soft(since);
-        }
-        Standing::Valid
+        standing
     }
 }
 
@@ -310,6 +300,14 @@ impl Core {
 }
 
 impl Held {
+    /// What purges mean for it, by its stamps and its own record.
+    pub(in crate::cache) fn standing(&self) -> Standing {
+        if self.entry.flags.has(Flag::SoftlyPurged) {
+            return self.standing.softened(self.version.written_at());
+        }
+        self.standing
+    }
+
     /// The response in a record that was just written.
     pub(in crate::cache) fn read(record: Bytes, version: Version) -> Option<Self> {
         let Ok(Record::Entry { entry, body }) = Record::decode(record) else {

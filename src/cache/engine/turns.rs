@@ -24,6 +24,8 @@ use crate::{
 /// Someone who wants what is not there, until it is there or his to fetch.
 pub(in crate::cache) struct Turns {
     core: Arc<Core>,
+    /// Under which everything that is fetched of one URL is purged.
+    page: Key,
     coalescing: Coalescing,
     began: Monotonic,
     /// How many who were followed gave up.
@@ -46,9 +48,10 @@ pub(in crate::cache) enum Turn {
 }
 
 impl Turns {
-    pub(in crate::cache) fn new(core: &Arc<Core>, coalescing: Coalescing) -> Self {
+    pub(in crate::cache) fn new(core: &Arc<Core>, page: Key, coalescing: Coalescing) -> Self {
         Self {
             core: Arc::clone(core),
+            page,
             coalescing,
             began: monotonic_now(),
             lost: 0,
@@ -73,7 +76,7 @@ impl Turns {
             return Turn::Fetch(self.alone(found), Err(NotStored::NotLeader));
         }
         while self.lead.is_none() && self.coalescing != Coalescing::Off {
-            match self.core.flights.join(&lease) {
+            match self.core.flights.join(&self.page, &lease) {
                 Role::Lead(lead) => self.lead = Some((lease.clone(), lead)),
                 Role::Follow(follower) => match follower.landed().await {
                     Landing::Stored(deposited) => return Turn::Landed(deposited),

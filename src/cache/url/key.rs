@@ -12,7 +12,7 @@ use crate::{
         stamps::Tag,
     },
     clock::Timestamp,
-    key::{Digest, Digester, Key, KeyParts, Kind},
+    key::{Digest, Digester, Key, KeyPart, KeyParts, Kind},
 };
 
 /// Under which names something is stored, and how it is told from what has the same names by chance.
@@ -22,7 +22,7 @@ pub(in crate::cache) struct Address {
     check: Digest,
 }
 
-/// What stands for a URL.
+/// What stands for a URL; or for a value of the program's, which has no URL, and no variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::cache) struct UrlKey(Address);
 
@@ -64,6 +64,21 @@ impl UrlKey {
         self.0.append_to(&mut parts);
         parts.extend(form);
         parts.push(message);
+        Self(Address::of(&parts, digester))
+    }
+
+    /// What stands for the value of this identifier, among those of one name and form.
+    pub(in crate::cache) fn of_value(
+        name: &str,
+        version: u32,
+        id: impl KeyPart,
+        digester: &Digester,
+    ) -> Self {
+        let parts = KeyParts::new()
+            .with("value")
+            .with(name)
+            .with(version)
+            .with(id);
         Self(Address::of(&parts, digester))
     }
 

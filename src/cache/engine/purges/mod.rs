@@ -372,6 +372,17 @@ impl Purges {
     }
 }
 
+impl Standing {
+    /// The same after a soft purge at this time.
+    pub(in crate::cache) fn softened(self, at: Timestamp) -> Self {
+        match self {
+            Self::Purged => Self::Purged,
+            Self::Soft(since) => Self::Soft(since.max(at)),
+            Self::Valid => Self::Soft(at),
+        }
+    }
+}
+
 impl From<Verdict> for Standing {
     fn from(verdict: Verdict) -> Self {
         match verdict {
