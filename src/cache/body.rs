@@ -11,7 +11,6 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt as _;
 use pin_project_lite::pin_project;
 use tokio::time::timeout;
 

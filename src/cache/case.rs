@@ -6,16 +6,16 @@ use http::{HeaderMap, Response};
 
 use super::{
     Bypass,
-    answer::{Note, from_store, hit},
+    answer::{Note, from_store},
     ask::Ask,
     body::ResponseBody,
-    engine::{Asking as _, Coalescing, Consistency, Deposited, Found, Held, Page, Place, Standing},
+    engine::{Coalescing, Found, Held, Place, Standing},
     outcome::{CacheOutcome, OutcomeKind},
     record::Flag,
     semantics::{
         merge::{self, Subject},
         reuse::{self, Asks, Reuse, Stored},
-        status::CacheStatus,
+        status::{CacheStatus, Forward},
         storable::Flags,
     },
     shared::Shared,
@@ -39,11 +39,27 @@ pub(super) enum Use {
         refreshes: bool,
     },
     /// It answers it if the handler says that it still holds, or fails and it may stand in.
-    Validate { held: Held, may_stand_in: bool },
+    Validate(Base),
     /// There is none.
     Nothing,
     /// It is not for this request, and neither is the cache.
     Pass(Bypass),
+}
+
+/// A response that is wanted, and what was found of it.
+pub(super) struct Wanted {
+    pub(super) found: Found,
+    /// What is to be validated.
+    pub(super) base: Option<Base>,
+    /// Why the handler is called.
+    pub(super) why: Forward,
+}
+
+/// A stored response that may still hold.
+pub(super) struct Base {
+    pub(super) held: Held,
+    /// Whether it may answer in the place of an error.
+    pub(super) may_stand_in: bool,
 }
 
 impl Case {
@@ -75,10 +91,10 @@ impl Case {
             }
             Reuse::Stale { by } => serve(-seconds(by).max(1), false),
             Reuse::StaleWhileRevalidate { by } => serve(-seconds(by).max(1), true),
-            Reuse::Validate { may_stand_in } => Use::Validate {
+            Reuse::Validate { may_stand_in } => Use::Validate(Base {
                 held: held.clone(),
                 may_stand_in,
-            },
+            }),
             Reuse::NotForThis(passed) => Use::Pass(passed.into()),
         }
     }
@@ -120,61 +136,42 @@ impl Case {
         standing.is_ok_and(|standing| standing != Standing::Purged)
     }
 
-    /// What another request of this process has fetched, if it answers this one.
-    pub(super) async fn take_over<B>(
-        &self,
-        deposited: &Deposited,
-    ) -> Option<Response<ResponseBody<B>>> {
-        let core = &self.shared.core;
-        let is_direct = match self.shared.settings.consistency {
-            Consistency::Bounded(max_age) => {
-                core.store.is_remote() && core.purges.now() - deposited.held.entry.checked < max_age
-            }
-            Consistency::Strict => false,
-        };
-        let found = if is_direct && self.is_its_place(&deposited.place) {
-            let held = deposited.held.clone();
-            let mut held = held.opened(&*self.ask).await?;
-            let standing = core.purges.standing(&held.entry, self.ask.url_key()).await;
-            held.standing = standing.ok()?;
-            Found {
-                place: deposited.place.clone(),
-                page: Page::Unread,
-                held: Some(held),
-            }
-        } else {
-            core.look(&*self.ask, &self.shared.settings).await.ok()?
-        };
-        match self.judge(&found) {
-            Use::Serve { held, age, ttl, .. } => {
-                Some(self.serve(held, age, hit(ttl), OutcomeKind::Collapsed))
-            }
-            _ => None,
+    /// Who fetches. Whose response may be his own waits for nobody.
+    pub(super) fn coalescing(&self) -> Coalescing {
+        if self.ask.has_credentials() {
+            return Coalescing::Off;
+        }
+        self.shared.settings.coalescing
+    }
+
+    /// To ask whether what was found still holds.
+    pub(super) fn validation(&self, found: Found, base: Base) -> Wanted {
+        let is_fresh = base.held.entry.lifetime > self.age(&base.held);
+        Wanted {
+            found,
+            why: if is_fresh {
+                Forward::Request
+            } else {
+                Forward::Stale
+            },
+            base: Some(base),
         }
     }
+}
 
-    /// Whether what another request has fetched was purged meanwhile, so that it is fetched again.
-    pub(super) async fn is_purged(&self, deposited: &Deposited) -> bool {
-        let purges = &self.shared.core.purges;
-        let entry = &deposited.held.entry;
-        let standing = purges.standing(entry, self.ask.url_key()).await;
-        standing.is_ok_and(|standing| standing == Standing::Purged)
-    }
-
-    /// Whether the response of this request belongs there, too.
-    fn is_its_place(&self, place: &Place) -> bool {
-        match place {
-            Place::Url(url) => url == self.ask.url(),
-            Place::Variant { head, variant } => self.ask.variant(head) == *variant,
+impl Wanted {
+    /// Nothing that was found is of use.
+    pub(super) fn nothing(found: Found) -> Self {
+        let why = match (&found.place, &found.held) {
+            (Place::Variant { .. }, None) => Forward::VaryMiss,
+            (_, Some(_)) => Forward::Miss,
+            (Place::Url(_), None) => Forward::UriMiss,
+        };
+        Self {
+            found,
+            base: None,
+            why,
         }
-    }
-
-    pub(super) fn may_wait(&self) -> bool {
-        self.shared.settings.coalescing != Coalescing::Off && !self.ask.has_credentials()
-    }
-
-    pub(super) fn waits_for_others(&self) -> bool {
-        self.shared.settings.coalescing == Coalescing::Fleet && self.may_wait()
     }
 }
 

@@ -15,7 +15,8 @@ use tower_service::Service;
 use super::{
     answer::forwarded,
     body::{ResponseBody, copy_aside},
-    engine::{Capture, Deposit, Found, Held, Limits, Page, Place, Stake, Standing},
+    case::{Base, Wanted},
+    engine::{Capture, Deposit, Held, Limits, Page, Place, Stake},
     outcome::{CacheOutcome, OutcomeKind},
     record::{Entry, Flag, Flags, Tags},
     semantics::{
@@ -27,7 +28,7 @@ use super::{
         directives::ResponseDirectives,
         freshness::Source,
         hygiene,
-        merge::{self, Subject},
+        merge::{self},
         status::{CacheStatus, Forward, Forwarded, Handling},
         storable::{self, Exchange, Storable},
         targeted::governing,
@@ -44,12 +45,7 @@ use crate::{
 
 /// A call of the handler that is to be made.
 pub(super) struct Fetch {
-    pub(super) found: Found,
-    /// What is stored already, to be validated.
-    pub(super) base: Option<Held>,
-    /// Whether that may answer in the place of an error.
-    pub(super) may_stand_in: bool,
-    pub(super) why: Forward,
+    pub(super) wanted: Wanted,
     pub(super) stake: Stake,
     /// What is fetched was not there before this; or why it is not to be stored.
     pub(super) started: Result<Timestamp, NotStored>,
@@ -89,7 +85,8 @@ impl<S> Visit<S> {
         loop {
             self.await_ready().await?;
             let asked = self.moment();
-            let request = self.request(fetch.base.as_ref());
+            let base = fetch.wanted.base.as_ref();
+            let request = self.request(base.map(|base| &base.held));
             let response = match self.inner.call(request).await {
                 Ok(response) => response,
                 Err(error) => {
@@ -108,7 +105,7 @@ impl<S> Visit<S> {
             if response.status() != StatusCode::NOT_MODIFIED {
                 return Ok(self.fetched(fetch, response, asked));
             }
-            let Some(base) = fetch.base.take() else {
+            let Some(Base { held: base, .. }) = fetch.wanted.base.take() else {
                 return Ok(self.fetched(fetch, response, asked));
             };
             if self.case.still_holds(&base, response.headers()).await {
@@ -169,14 +166,11 @@ impl<S> Visit<S> {
         fetch: &mut Fetch,
         status: Option<StatusCode>,
     ) -> Option<Response<ResponseBody<B>>> {
-        if !fetch.may_stand_in {
-            return None;
-        }
-        let base = fetch.base.take()?;
+        let base = fetch.wanted.base.take_if(|base| base.may_stand_in)?.held;
         let age = self.case.age(&base);
         let status = CacheStatus {
             handling: Handling::Forwarded(Forwarded {
-                why: fetch.why,
+                why: fetch.wanted.why,
                 status,
                 is_stored: false,
                 is_collapsed: false,
@@ -242,8 +236,8 @@ impl<S> Visit<S> {
                 let deposit = Deposit {
                     settings: self.case.shared.settings.clone(),
                     asking: Arc::clone(&self.case.ask) as _,
-                    place: fetch.found.place,
-                    page: fetch.found.page,
+                    place: fetch.wanted.found.place,
+                    page: fetch.wanted.found.page,
                     merged: true,
                     replaced: Some(base.version),
                     entry,
@@ -262,7 +256,7 @@ impl<S> Visit<S> {
         }
         let status = CacheStatus {
             handling: Handling::Forwarded(Forwarded {
-                why: fetch.why,
+                why: fetch.wanted.why,
                 status: Some(StatusCode::NOT_MODIFIED),
                 is_stored,
                 is_collapsed: false,
@@ -285,12 +279,11 @@ impl<S> Visit<S> {
     {
         let received = self.moment();
         let (mut parts, body) = response.into_parts();
-        let why = fetch.why;
+        let why = fetch.wanted.why;
         let Fetch {
-            found,
+            wanted: Wanted { found, .. },
             mut stake,
             started,
-            ..
         } = fetch;
         let stored = started.and_then(|started| self.storable(&parts, asked, received, started));
         let (mut response, not_stored) = match stored {

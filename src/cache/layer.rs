@@ -7,7 +7,8 @@ use tower_layer::Layer;
 
 use super::{
     Cache, CacheRule, Purge, Values,
-    engine::{Coalescing, Consistency, Core},
+    engine::{Coalescing, Consistency},
+    semantics::status::CacheName,
     shared::Shared,
 };
 use crate::{
@@ -101,6 +102,23 @@ impl CacheLayer {
         shared.settings.near = bytes;
         shared.restart(shared.core.digester.clone());
         self
+    }
+
+    /// What this cache calls itself in `Cache-Status`; by default `tower-stash`. Where several caches
+    /// are passed, each is to have a name of its own.
+    ///
+    /// # Errors
+    ///
+    /// A name that is not 1 to 64 printable ASCII characters.
+    pub fn with_name(mut self, name: &str) -> Result<Self, ConfigError> {
+        Arc::make_mut(&mut self.shared).settings.name = CacheName::new(name)?;
+        Ok(self)
+    }
+
+    /// Waits until what goes on without a client has ended: responses that are being stored, and
+    /// refreshes. For a program that ends. Says how many had not in this time.
+    pub async fn drain(&self, budget: Duration) -> usize {
+        self.shared.core.tasks.drain(budget).await
     }
 
     /// What purges the layer's responses, for handlers and the rest of the program. It belongs to the

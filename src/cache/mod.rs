@@ -115,11 +115,6 @@
 //!
 //! [`with_stale_while_revalidate`]: CacheRule::with_stale_while_revalidate
 //! [`with_stale_if_error`]: CacheRule::with_stale_if_error
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "while the parts of the layer are put together"
-)]
 
 mod answer;
 mod ask;

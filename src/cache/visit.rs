@@ -1,39 +1,25 @@
 //! A request's way through the cache.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use tokio::{runtime::Handle, time::sleep};
+use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::{
     Bypass, NotStored,
-    answer::{Note, forwarded, from_store, hit, only_if_cached},
-    ask::Ask,
+    answer::{hit, only_if_cached},
     body::ResponseBody,
-    case::{Case, Use},
-    engine::{
-        Claim, Coalescing, Consistency, Deposited, Found, Held, Landing, Lead, Mark, Place, Role,
-        Stake, Standing,
-    },
+    case::{Base, Case, Use, Wanted},
+    engine::{Claim, Found, Stake, Turn, Turns},
     fetch::Fetch,
     future::Handover,
     outcome::{CacheOutcome, OutcomeKind},
-    record::Flag,
-    semantics::{
-        reuse::{self, Asks, Reuse, Stored},
-        status::{CacheStatus, Forward},
-        storable::Flags,
-    },
-    shared::Shared,
+    semantics::status::Forward,
 };
-use crate::{
-    body::RequestBody,
-    clock::{Timestamp, monotonic_now},
-    observe::WarnSite,
-};
+use crate::{body::RequestBody, observe::WarnSite};
 
 /// A request, and the service that may answer it.
 pub(super) struct Visit<S> {
@@ -85,34 +71,16 @@ impl<S> Visit<S> {
                 self.pass(CacheOutcome::passed(bypass), Forward::Bypass)
                     .await
             }
-            Use::Nothing => {
-                let why = match (&found.place, &found.held) {
-                    (Place::Variant { .. }, None) => Forward::VaryMiss,
-                    (_, Some(_)) => Forward::Miss,
-                    (Place::Url(_), None) => Forward::UriMiss,
-                };
-                self.fetch(found, None, false, why).await
-            }
-            Use::Validate { held, may_stand_in } => {
-                let is_fresh = held.entry.lifetime > self.case.age(&held);
-                let why = if is_fresh {
-                    Forward::Request
-                } else {
-                    Forward::Stale
-                };
-                self.fetch(found, Some(held), may_stand_in, why).await
+            Use::Nothing => self.fetch(Wanted::nothing(found)).await,
+            Use::Validate(base) => {
+                let wanted = self.case.validation(found, base);
+                self.fetch(wanted).await
             }
         }
     }
 
     /// Fetches a response, or waits for another that does.
-    async fn fetch<Q, B>(
-        self,
-        mut found: Found,
-        mut base: Option<Held>,
-        mut may_stand_in: bool,
-        mut why: Forward,
-    ) -> Result<Response<ResponseBody<B>>, S::Error>
+    async fn fetch<Q, B>(self, mut wanted: Wanted) -> Result<Response<ResponseBody<B>>, S::Error>
     where
         S: Service<Request<RequestBody<Q>>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send,
@@ -120,124 +88,72 @@ impl<S> Visit<S> {
         Q: 'static,
         B: Body<Data = Bytes> + Send + 'static,
     {
-        if let Some(bypass) = self.case.ask.bypass() {
-            let outcome = CacheOutcome::passed(bypass);
-            return self.pass(outcome, Forward::Bypass).await;
-        }
-        if !self.case.ask.is_for_all_of_it() && (base.is_none() || !self.case.ask.is_get()) {
-            let bypass = if self.case.ask.is_get() {
-                Bypass::Range
-            } else {
-                Bypass::Head
-            };
-            let outcome = CacheOutcome {
-                kind: OutcomeKind::Miss,
-                ..CacheOutcome::passed(bypass)
-            };
+        if let Some((outcome, why)) = self.passing(&wanted) {
             return self.pass(outcome, why).await;
         }
-        let shared = Arc::clone(&self.case.shared);
+        let Case { shared, ask } = self.case.clone();
         let core = &shared.core;
-        let page = self.case.ask.url_key().page();
-        let began = monotonic_now();
-        let mut lost = 0;
-        let mut turns = Backoff::new();
-        let mut lead: Option<Lead> = None;
-        let stake = loop {
-            let lease = found.place.lease();
-            let stake = |lead, holding| Stake {
-                core: Arc::clone(core),
-                runtime: Handle::current(),
-                lease: lease.clone(),
-                lead,
-                holding,
-            };
-            let mark = core.marks.find(&lease);
-            if mark == Some(Mark::Pass) {
-                break (stake(None, None), Err(NotStored::NotLeader));
-            }
-            if lead.is_none() && self.case.may_wait() {
-                match core.flights.join(&page, &lease) {
-                    Role::Lead(leads) => lead = Some(leads),
-                    Role::Follow(follower) => match follower.landed().await {
-                        Landing::Stored(deposited) => {
-                            if let Some(answer) = self.case.take_over(&deposited).await {
-                                return Ok(answer);
-                            }
-                            if lost < MAX_LOST && self.case.is_purged(&deposited).await {
-                                lost += 1;
-                                continue;
-                            }
-                            break (stake(None, None), Err(NotStored::NotLeader));
-                        }
-                        Landing::Lost if lost < MAX_LOST => {
-                            lost += 1;
-                            continue;
-                        }
-                        _ => break (stake(None, None), Err(NotStored::NotLeader)),
-                    },
-                }
-            }
-            match core.claim(&found, began.elapsed()).await {
-                Ok(Claim::Ours(holding, started)) => {
-                    break (stake(lead, Some(holding)), Ok(started));
-                }
-                Ok(Claim::Everybody(started)) => {
-                    let mut stake = stake(lead, None);
-                    stake.release();
-                    break (stake, Ok(started));
-                }
-                Ok(Claim::Another(_)) if self.case.waits_for_others() && mark.is_none() => {}
-                Ok(Claim::Another(now)) => break (stake(lead, None), Ok(now)),
-                Ok(Claim::Unstored) => break (stake(lead, None), Err(NotStored::NotLeader)),
-                Err(error) => {
+        let mut turns = Turns::new(core, ask.url_key().page(), self.case.coalescing());
+        let (stake, started) = loop {
+            match turns.next(&wanted.found).await {
+                Turn::Fetch(stake, started) => break (stake, started),
+                Turn::Unavailable(stake, error) => {
                     UNAVAILABLE.warn(&error);
-                    break (stake(lead, None), Err(NotStored::Backend));
+                    break (stake, Err(NotStored::Backend));
                 }
+                Turn::Landed(landed) => {
+                    let found = core.take_over(&*ask, &shared.settings, &landed).await;
+                    let used = found.map(|found| self.case.judge(&found));
+                    if let Some(Use::Serve { held, age, ttl, .. }) = used {
+                        return Ok(self.case.serve(held, age, hit(ttl), OutcomeKind::Collapsed));
+                    }
+                    if !turns.begins_again(&*ask, &landed).await {
+                        break (turns.alone(&wanted.found), Err(NotStored::NotLeader));
+                    }
+                    continue;
+                }
+                Turn::Look => {}
             }
-            // Another instance fetches it.
-            sleep(turns.next()).await;
-            let Ok(next) = core.look(&*self.case.ask, &self.case.shared.settings).await else {
-                break (stake(lead, None), Err(NotStored::Backend));
+            let Ok(found) = core.look(&*ask, &shared.settings).await else {
+                break (turns.alone(&wanted.found), Err(NotStored::Backend));
             };
-            match self.case.judge(&next) {
+            match self.case.judge(&found) {
                 Use::Serve { held, age, ttl, .. } => {
-                    let status = hit(ttl);
-                    return Ok(self.case.serve(held, age, status, OutcomeKind::Collapsed));
+                    return Ok(self.case.serve(held, age, hit(ttl), OutcomeKind::Collapsed));
                 }
                 Use::Pass(bypass) => {
                     let outcome = CacheOutcome::passed(bypass);
                     return self.pass(outcome, Forward::Bypass).await;
                 }
-                Use::Nothing => {
-                    base = None;
-                    may_stand_in = false;
-                }
-                Use::Validate {
-                    held,
-                    may_stand_in: may,
-                } => {
-                    base = Some(held);
-                    may_stand_in = may;
-                }
+                Use::Nothing => wanted = Wanted::nothing(found),
+                Use::Validate(base) => wanted = self.case.validation(found, base),
             }
-            if next.place.lease() != lease {
-                // It is one of several, as is known now: others wait for another one.
-                lead = None;
-                why = Forward::VaryMiss;
-            }
-            found = next;
         };
-        let (stake, started) = stake;
-        let fetch = Fetch {
-            found,
-            base,
-            may_stand_in,
-            why,
+        self.call(Fetch {
+            wanted,
             stake,
             started,
+        })
+        .await
+    }
+
+    /// Why the handler is asked what the client asks, and nothing is stored, if that is so.
+    fn passing(&self, wanted: &Wanted) -> Option<(CacheOutcome, Forward)> {
+        let ask = &self.case.ask;
+        if let Some(bypass) = ask.bypass() {
+            return Some((CacheOutcome::passed(bypass), Forward::Bypass));
+        }
+        let bypass = match ask.is_get() {
+            _ if ask.is_for_all_of_it() => return None,
+            true if wanted.base.is_some() => return None,
+            true => Bypass::Range,
+            false => Bypass::Head,
         };
-        self.call(fetch).await
+        let outcome = CacheOutcome {
+            kind: OutcomeKind::Miss,
+            ..CacheOutcome::passed(bypass)
+        };
+        Some((outcome, wanted.why))
     }
 }
 
@@ -279,12 +195,16 @@ impl<S> Visit<S> {
             let Ok(Claim::Ours(holding, started)) = core.claim(&found, Duration::ZERO).await else {
                 return;
             };
-            let base = found.held.clone();
-            let fetch = Fetch {
-                found,
-                base,
+            let base = found.held.clone().map(|held| Base {
+                held,
                 may_stand_in: false,
-                why: Forward::Stale,
+            });
+            let fetch = Fetch {
+                wanted: Wanted {
+                    found,
+                    base,
+                    why: Forward::Stale,
+                },
                 stake: Stake {
                     core,
                     runtime,
@@ -299,23 +219,6 @@ impl<S> Visit<S> {
         });
     }
 }
-
-/// How long someone waits before he looks again.
-struct Backoff(Duration);
-
-impl Backoff {
-    const fn new() -> Self {
-        Self(Duration::from_millis(25))
-    }
-
-    fn next(&mut self) -> Duration {
-        let next = (self.0 * 2).min(Duration::from_millis(200));
-        mem::replace(&mut self.0, next)
-    }
-}
-
-/// Others who gave up are followed so often.
-const MAX_LOST: u32 = 2;
 
 /// Where the backend does not answer.
 pub(super) static UNAVAILABLE: WarnSite = WarnSite::new("cache: look");

@@ -32,6 +32,7 @@ impl Budget {
     }
 
     /// How many bytes nobody has reserved.
+    #[cfg(test)]
     pub(in crate::cache) fn left(&self) -> usize {
         self.left.load(Ordering::Relaxed)
     }

@@ -30,6 +30,7 @@ use crate::{
     },
     clock::{Monotonic, Timestamp, monotonic_now},
     key::Key,
+    observe::WarnSite,
 };
 
 /// What is held for the sake of a fetch: here, so that others of the process wait, and there, so that
@@ -81,6 +82,15 @@ enum Refused {
     Backend(backend::BackendError),
 }
 
+impl Refused {
+    /// Of what is refused for a newer one nobody need hear.
+    fn tell(&self) {
+        if let Self::Backend(error) = self {
+            UNSTORED.warn(error);
+        }
+    }
+}
+
 impl Stake {
     /// The response is not for the others, who need not wait for it.
     pub(in crate::cache) fn release(&mut self) {
@@ -123,7 +133,10 @@ impl Deposit {
         let body = packed.as_ref().map_or(body, slice::from_ref);
         let written = self.write(body).await;
         // Not stored, the lease is dropped, so that it is free, and whoever waits fetches.
-        let Ok(deposited) = written else { return };
+        let deposited = match written {
+            Ok(deposited) => deposited,
+            Err(refused) => return refused.tell(),
+        };
         if let Some(holding) = self.stake.holding.take() {
             holding.spend();
         }
@@ -386,3 +399,5 @@ fn passing(reason: NotStored) -> (u8, Duration) {
 }
 
 const MAX_ROUNDS: u32 = 3;
+
+static UNSTORED: WarnSite = WarnSite::new("cache: store");

@@ -95,11 +95,6 @@ impl Flights {
 }
 
 impl Lead {
-    /// Whether anybody waits for it.
-    pub(in crate::cache) fn is_awaited(&self) -> bool {
-        self.landing.receiver_count() > 0
-    }
-
     /// Whether anybody waits for it, for someone who does not have the lead itself.
     pub(in crate::cache) fn audience(&self) -> Audience {
         Audience(Arc::clone(&self.landing))

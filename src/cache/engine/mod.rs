@@ -19,7 +19,7 @@ mod store;
 mod tasks;
 mod turns;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 pub use self::settings::{Coalescing, Consistency};
 pub(super) use self::{
@@ -27,12 +27,11 @@ pub(super) use self::{
     capture::{Capture, Elsewhere, Limits},
     claim::Claim,
     deposit::{Deposit, Deposited, Stake},
-    flights::{Audience, Flights, Follower, Landing, Lead, Role},
+    flights::{Audience, Flights},
     hints::Hints,
-    lease::Holding,
     lookup::{Asking, Found, Held, Page, Place},
-    marks::{Mark, Marks},
-    near::{Begun, Near},
+    marks::Marks,
+    near::Near,
     owed::Owing,
     purges::{Purges, Standing},
     settings::Settings,

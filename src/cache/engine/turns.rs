@@ -12,6 +12,7 @@ use super::{
     lease::Holding,
     lookup::{Asking, Found, Page, Place},
     marks::Mark,
+    purges::Standing,
     settings::{Coalescing, Consistency, Settings},
 };
 use crate::{
@@ -108,6 +109,21 @@ impl Turns {
         stake
     }
 
+    /// Whether what has landed was purged since, and another one may be fetched for all.
+    pub(in crate::cache) async fn begins_again(
+        &mut self,
+        asking: &impl Asking,
+        landed: &Deposited,
+    ) -> bool {
+        if self.lost >= MAX_LOST {
+            return false;
+        }
+        self.lost += 1;
+        let purges = &self.core.purges;
+        let standing = purges.standing(&landed.held.entry, asking.url()).await;
+        standing.is_ok_and(|standing| standing == Standing::Purged)
+    }
+
     fn stake(&mut self, lease: Key, holding: Option<Holding>) -> Stake {
         Stake {
             core: Arc::clone(&self.core),
@@ -138,7 +154,7 @@ impl Core {
         if !is_direct || !is_its_place(asking, &deposited.place) {
             return self.look(asking, settings).await.ok();
         }
-        let mut held = deposited.held.clone();
+        let mut held = deposited.held.clone().opened(asking).await?;
         held.standing = self.purges.standing(&held.entry, asking.url()).await.ok()?;
         Some(Found {
             place: deposited.place.clone(),

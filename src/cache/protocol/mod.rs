@@ -4,9 +4,9 @@ mod lease;
 mod store;
 
 pub(in crate::cache) use self::{
-    lease::{Found, Lease, OnLeaseConflict, PATIENCE, Settled, Token, on_lease_conflict},
+    lease::{Found, Lease, OnLeaseConflict, Settled, Token, on_lease_conflict},
     store::{
-        FILL_LIFE, Occupant, OnStoreConflict, Present, Storing, TOMBSTONE_LIFE, is_too_late,
+        Occupant, OnStoreConflict, Present, Storing, TOMBSTONE_LIFE, is_too_late,
         on_store_conflict, record_life,
     },
 };

@@ -42,11 +42,6 @@ impl Flags {
         if holds { self.with(flag) } else { self }
     }
 
-    #[must_use]
-    pub(in crate::cache) const fn without(self, flag: Flag) -> Self {
-        Self(self.0 & !(flag as u16))
-    }
-
     pub(in crate::cache) const fn has(self, flag: Flag) -> bool {
         self.0 & flag as u16 != 0
     }

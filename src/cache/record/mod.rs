@@ -33,7 +33,7 @@ pub(in crate::cache) use self::{
     entry::Entry,
     flags::{Flag, Flags},
     head::Head,
-    lease::{Lease, LeaseToken},
+    lease::Lease,
     tags::Tags,
 };
 use super::stamps::{Journal, StampRecord};

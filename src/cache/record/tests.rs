@@ -464,10 +464,6 @@ fn flags_are_told_apart() {
         .with_if(Flag::NeverStale, false);
     assert!(flags.has(Flag::ForAll) && flags.has(Flag::Coalescable));
     assert!(!flags.has(Flag::NeverStale) && !flags.has(Flag::SoftlyPurged));
-    assert_eq!(
-        flags.without(Flag::Coalescable),
-        Flags::none().with(Flag::ForAll)
-    );
     assert_eq!(format!("{flags:?}"), "{ForAll, Coalescable}");
 }
 

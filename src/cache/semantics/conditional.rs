@@ -62,11 +62,6 @@ pub(in crate::cache) fn take_preconditions(request: &mut HeaderMap) -> HeaderMap
     taken
 }
 
-/// Whether a stored response has something to be validated by.
-pub(in crate::cache) fn has_validators(response: &HeaderMap) -> bool {
-    EntityTag::of(response).is_some() || last_modified(response).is_some()
-}
-
 /// Makes a request, whose own preconditions were [taken](take_preconditions), ask whether a stored
 /// response is still valid (RFC 9111 §4.3.1).
 pub(in crate::cache) fn ask_whether_valid(request: &mut HeaderMap, stored: &HeaderMap) {

@@ -40,12 +40,7 @@ pub(in crate::cache) enum Source {
     Nobody,
 }
 
-impl Source {
-    /// Whether it is the response itself (§4.2: explicit).
-    pub(in crate::cache) const fn is_explicit(self) -> bool {
-        matches!(self, Self::SharedMaxAge | Self::MaxAge | Self::Expires)
-    }
-}
+impl Source {}
 
 /// How long a response is fresh; none if nobody says it, and nobody may guess.
 ///

@@ -486,7 +486,11 @@ mod tests {
                 lifetime,
                 while_revalidate: swr,
                 if_error: sie,
-                flags: Flags::from_bits(bits),
+                flags: Flags {
+                    must_validate: bits & 1 != 0,
+                    is_never_stale: bits & 2 != 0,
+                    is_for_all: bits & 4 != 0,
+                },
             }
         })
     }

@@ -101,8 +101,6 @@ pub(in crate::cache) enum Forward {
     Request,
     /// What is stored is stale.
     Stale,
-    /// Only a part of what is asked for is stored.
-    Partial,
 }
 
 impl Forward {
@@ -115,7 +113,6 @@ impl Forward {
             Self::Miss => "miss",
             Self::Request => "request",
             Self::Stale => "stale",
-            Self::Partial => "partial",
         }
     }
 }

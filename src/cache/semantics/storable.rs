@@ -13,6 +13,7 @@ use super::{
     age,
     directives::{ResponseDirectives, clamped},
     freshness::{self, Lifetime, Source, is_cacheable_by_default},
+    hygiene,
     not_stored::NotStored,
     targeted::{Governing, governing},
 };
@@ -77,21 +78,7 @@ pub(in crate::cache) struct Flags {
     pub(in crate::cache) is_for_all: bool,
 }
 
-impl Flags {
-    /// As they are stored.
-    pub(in crate::cache) const fn bits(self) -> u8 {
-        self.must_validate as u8 | (self.is_never_stale as u8) << 1 | (self.is_for_all as u8) << 2
-    }
-
-    /// Those of these bits; others mean nothing.
-    pub(in crate::cache) const fn from_bits(bits: u8) -> Self {
-        Self {
-            must_validate: bits & 1 != 0,
-            is_never_stale: bits & 2 != 0,
-            is_for_all: bits & 4 != 0,
-        }
-    }
-}
+impl Flags {}
 
 /// Whether this rule stores the response, and how.
 ///
@@ -257,7 +244,7 @@ fn judge_body(headers: &HeaderMap, shape: &Shape) -> Result<(), NotStored> {
     }
     let limit = u64::try_from(shape.body_limit).unwrap_or(u64::MAX);
     let has_too_long_body = declared_length(headers).is_some_and(|length| length > limit);
-    if has_too_long_body || length_of(headers) > HEADERS_LIMIT {
+    if has_too_long_body || hygiene::size(headers) > HEADERS_LIMIT {
         return Err(NotStored::TooLarge);
     }
     Ok(())
@@ -413,14 +400,6 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 fn declared_length(headers: &HeaderMap) -> Option<u64> {
     let length = headers.get(CONTENT_LENGTH)?.to_str().ok()?;
     length.parse().ok()
-}
-
-/// How long the headers are in the form of HTTP/1.1, without the ends of the lines.
-fn length_of(headers: &HeaderMap) -> usize {
-    let lengths = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len());
-    lengths.sum()
 }
 
 /// A time that can be added to others without end.

@@ -57,28 +57,6 @@ impl VaryNames {
         Ok(found)
     }
 
-    /// The names of both.
-    pub(in crate::cache) fn union(&self, other: &Self) -> Result<Self, VaryProblem> {
-        let mut union = self.clone();
-        for name in &other.names {
-            union.insert(name.clone())?;
-        }
-        Ok(union)
-    }
-
-    /// Whether all names of the other are among these.
-    pub(in crate::cache) fn is_superset(&self, other: &Self) -> bool {
-        other.names.iter().all(|name| self.contains(name))
-    }
-
-    pub(in crate::cache) fn contains(&self, name: &HeaderName) -> bool {
-        self.position(name).is_ok()
-    }
-
-    pub(in crate::cache) fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
     pub(in crate::cache) fn iter(&self) -> impl ExactSizeIterator<Item = &HeaderName> {
         self.names.iter()
     }

@@ -291,11 +291,6 @@ impl Mirror {
         &self.time
     }
 
-    /// Some record or answer showed this time.
-    pub(in crate::cache) fn saw(&mut self, time: Timestamp) {
-        self.time.saw(time);
-    }
-
     fn find(
         &self,
         read: &[(Tag, StampState)],

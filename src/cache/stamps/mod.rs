@@ -12,8 +12,7 @@ mod stamp;
 mod tag_map;
 
 pub(in crate::cache) use self::{
-    backend_time::BackendTime,
     journal::{JOURNAL_CAPACITY, Journal},
-    mirror::{Doubt, Mirror, Ticket, Verdict},
+    mirror::{Doubt, Mirror, Verdict},
     stamp::{Purge, Severity, StampRecord, StampState, Tag},
 };

@@ -34,7 +34,7 @@ use super::{
 use crate::{
     body::RequestBody,
     grpc::{self, GrpcCode},
-    key::{Digester, KeyParts},
+    key::KeyParts,
 };
 
 /// A call whose message was not read yet.
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn how_an_answer_may_be_encoded_is_part_of_what_is_asked() {
         let digest = |lines: &[(&'static str, &'static str)]| {
-            Digester::default().digest(&form(&headers(lines)))
+            crate::key::Digester::default().digest(&form(&headers(lines)))
         };
         let plain = digest(&[("content-type", "application/grpc")]);
         assert_eq!(

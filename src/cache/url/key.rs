@@ -101,10 +101,6 @@ impl UrlKey {
     pub(in crate::cache) fn check(&self) -> Digest {
         self.0.check
     }
-
-    pub(in crate::cache) fn address(&self) -> Address {
-        self.0
-    }
 }
 
 impl VariantKey {
@@ -136,10 +132,6 @@ impl VariantKey {
     /// What its record says of whose it is.
     pub(in crate::cache) fn check(&self) -> Digest {
         self.0.check
-    }
-
-    pub(in crate::cache) fn address(&self) -> Address {
-        self.0
     }
 }
 

@@ -18,8 +18,8 @@ use http::{
 };
 
 pub(in crate::cache) use self::key::{
-    Address, TagName, UrlKey, VariantKey, journal_key, page_key, push_named_parts, shape_id,
-    tag_digest, tag_key,
+    TagName, UrlKey, VariantKey, journal_key, page_key, push_named_parts, shape_id, tag_digest,
+    tag_key,
 };
 use super::rule::Shape;
 use crate::policy::asked_uri::asked_uri;

@@ -3,7 +3,7 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
 use crate::{
-    cache::{CacheRule, Query, stamps::Tag},
+    cache::{CacheRule, Query},
     clock::Timestamp,
     key::{Digester, Key, KeyParts},
     policy::{KeyExtractor, header},

@@ -15,7 +15,6 @@ use super::{super::Core, message::Message, recent::Done};
 use crate::{
     backend::{Result, Signal, Subscription},
     cache::url::page_key,
-    clock::monotonic_now,
     observe::WarnSite,
 };
 

@@ -18,10 +18,7 @@ use hashlink::LruCache;
 use tokio::runtime::Handle;
 
 pub(super) use self::listen::Ear;
-use self::{
-    recent::{Done, Recent},
-    urls::Urls,
-};
+use self::{recent::Recent, urls::Urls};
 use super::{
     settings::{Consistency, Settings},
     store::Store,
@@ -208,7 +205,11 @@ impl Purges {
             };
             self.remember(version, &found);
             let told = found.clone();
-            self.mirror_mut().polled(sent, received, now, version, told);
+            {
+                let mut mirror = self.mirror_mut();
+                mirror.polled(sent, received, now, version, told);
+                mirror.tidy(received);
+            }
             if found.max_life.as_millis() >= max_life.as_millis() {
                 self.keep_journal(current.expires_in, version, found.max_life)
                     .await;
