@@ -1,6 +1,6 @@
 //! Decisions on what is found in the store, without the store.
 
-mod lease;
+pub(in crate::cache) mod lease;
 mod store;
 
 pub(in crate::cache) use self::{

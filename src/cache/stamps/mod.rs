@@ -7,7 +7,7 @@
 
 mod backend_time;
 mod journal;
-mod mirror;
+pub(in crate::cache) mod mirror;
 mod stamp;
 mod tag_map;
 

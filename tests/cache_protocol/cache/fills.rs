@@ -10,8 +10,8 @@ use crate::{
     backend::{Precondition, Version},
     breaks,
     cache::protocol::{
-        Found, Lease, Occupant, OnLeaseConflict, OnStoreConflict, PATIENCE, Present, Settled,
-        Storing, Token, on_lease_conflict, on_store_conflict,
+        Found, Lease, Occupant, OnLeaseConflict, OnStoreConflict, Present, Settled, Storing, Token,
+        lease::PATIENCE, on_lease_conflict, on_store_conflict,
     },
     clock::Timestamp,
     holds,

@@ -9,7 +9,7 @@ use crate::{
     backend::Version,
     breaks,
     cache::stamps::{
-        Journal, Mirror, Purge, Severity, StampRecord, StampState, Tag, Ticket, Verdict,
+        Journal, Mirror, Purge, Severity, StampRecord, StampState, Tag, Verdict, mirror::Ticket,
     },
     clock::{Monotonic, Timestamp, monotonic_now},
     holds,
