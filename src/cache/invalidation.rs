@@ -99,6 +99,7 @@ impl Invalidation {
     async fn purge(&self, purged: Vec<Owing>) {
         let core = Arc::clone(&self.shared.core);
         let max_life = self.shared.settings.max_life;
+        core.listen(max_life);
         let (done, is_done) = oneshot::channel();
         let elsewhere = Elsewhere::new(&core.tasks, &Handle::current());
         elsewhere.spawn(async move {

@@ -13,3 +13,6 @@ mod compression;
 mod fixture;
 mod freshness;
 mod grpc;
+mod purge;
+mod purge_service;
+mod rig;

@@ -74,6 +74,14 @@ use super::{
 ///
 /// Futures of a purge are awaited inside a tokio runtime.
 ///
+/// # What a purge rests on
+///
+/// The backend keeps a stamp for each purged tag, for longer than any response is stored, a journal of
+/// the last 64 purges of tags, and for five minutes a mark in the place of a purged URL. A Redis that
+/// is full and evicts may evict these as well, and with them a purge: give it `noeviction`, or
+/// `volatile-ttl`, which takes stamps last but marks of URLs first. After a failover, which may lose
+/// the latest writes, each instance purges again what it has purged in the last minute.
+///
 /// # Cancel safety
 ///
 /// Dropped, a purge has happened, or not, or happens shortly. This instance takes it for possible:
