@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use tower_stash::{
-    cache::{CacheRule, NotStored, OutcomeKind, Profile, Query},
+    cache::{Bypass, CacheRule, NotStored, OutcomeKind, Profile, Query},
     policy::{Routes, header},
 };
 
@@ -291,7 +291,7 @@ async fn what_head_is_answered_is_not_stored() {
     });
     let head = bed.send(request("HEAD", "/a", &[])).await;
     assert_eq!(head.kind(), Some(OutcomeKind::Miss));
-    assert_eq!(head.not_stored(), Some(NotStored::Method));
+    assert_eq!(head.bypass(), Some(Bypass::Head));
     let answer = bed.get().await;
     assert_eq!(
         (answer.kind(), &*answer.body),
@@ -449,7 +449,7 @@ async fn no_store_in_a_request_passes_and_leaves_no_trace() {
     let no_store = [("cache-control", "no-store")];
     let answer = bed.get_with(&no_store).await;
     assert_eq!(answer.kind(), Some(OutcomeKind::Bypass));
-    assert_eq!(answer.not_stored(), Some(NotStored::RequestNoStore));
+    assert_eq!(answer.bypass(), Some(Bypass::RequestNoStore));
     assert_eq!(bed.get().await.cache_status(), "fwd=uri-miss; stored");
     assert_eq!(bed.get_with(&no_store).await.body, "call 3");
     assert_eq!(bed.get().await.body, "call 2");
@@ -654,7 +654,7 @@ async fn a_condition_says_for_which_requests_there_is_a_cache() {
         (answer.kind(), &*answer.body),
         (Some(OutcomeKind::Bypass), "call 2")
     );
-    assert_eq!(answer.not_stored(), Some(NotStored::Condition));
+    assert_eq!(answer.bypass(), Some(Bypass::Condition));
     assert_eq!(bed.get().await.body, "call 1");
 }
 

@@ -22,7 +22,7 @@ use tokio::{
 use tower::{Layer as _, ServiceExt as _, util::BoxCloneSyncService};
 use tower_stash::{
     backend::{Broadcast, KeyValue, MemoryBackend},
-    cache::{CacheLayer, CacheOutcome, CacheRule, NotStored, OutcomeKind, RequestBody},
+    cache::{Bypass, CacheLayer, CacheOutcome, CacheRule, NotStored, OutcomeKind, RequestBody},
     clock::{Clock, Timestamp},
     policy::Policy,
     testing::FaultBackend,
@@ -307,6 +307,10 @@ impl Answer {
 
     pub(crate) fn outcome(&self) -> Option<CacheOutcome> {
         self.head.extensions.get::<CacheOutcome>().copied()
+    }
+
+    pub(crate) fn bypass(&self) -> Option<Bypass> {
+        self.outcome()?.bypass
     }
 
     pub(crate) fn not_stored(&self) -> Option<NotStored> {
