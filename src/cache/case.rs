@@ -9,6 +9,7 @@ use super::{
     answer::{Note, from_store},
     ask::Ask,
     body::ResponseBody,
+    early,
     engine::{Coalescing, Found, Held, Place, Standing},
     outcome::{CacheOutcome, OutcomeKind},
     record::Flag,
@@ -86,7 +87,9 @@ impl Case {
         };
         match reuse::judge(&stored, &asks, self.ask.shape()) {
             Reuse::Fresh { left } => {
-                let refreshes = self.ask.shape().refreshes_early && is_due_early(held, left);
+                let chance = self.shared.settings.chance;
+                let refreshes = self.ask.shape().refreshes_early
+                    && early::is_due(left, held.entry.fill_time, chance());
                 serve(seconds(left), refreshes)
             }
             Reuse::Stale { by } => serve(-seconds(by).max(1), false),
@@ -189,19 +192,6 @@ pub(super) fn stored(held: &Held, standing: Standing, now: Timestamp) -> Option<
         Standing::Valid => Some(stored),
         Standing::Soft(since) => Some(stored.purged_softly(now - since)),
     }
-}
-
-/// Whether a fresh response is fetched anew already: the more likely the longer that takes and the
-/// nearer the end, so that few do it and none waits (Vattani, Chierichetti, Lowenstein: "Optimal
-/// Probabilistic Cache Stampede Prevention").
-pub(super) fn is_due_early(held: &Held, left: Duration) -> bool {
-    let mut random = [0; 4];
-    if getrandom::fill(&mut random).is_err() {
-        return false;
-    }
-    // Above zero, and at most one.
-    let uniform = (f64::from(u32::from_le_bytes(random)) + 1.0) / (f64::from(u32::MAX) + 1.0);
-    left.as_secs_f64() <= held.entry.fill_time.as_secs_f64() * -uniform.ln()
 }
 
 fn flags(held: &Held) -> Flags {

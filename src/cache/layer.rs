@@ -121,6 +121,16 @@ impl CacheLayer {
         self.shared.core.tasks.drain(budget).await
     }
 
+    /// Decides by these numbers, above 0 and up to 1, what a rule with
+    /// [early refresh](CacheRule::with_early_refresh) fetches anew, and not by random ones. For tests.
+    #[cfg(feature = "testing")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+    #[must_use]
+    pub fn with_chance(mut self, chance: fn() -> f64) -> Self {
+        Arc::make_mut(&mut self.shared).settings.chance = chance;
+        self
+    }
+
     /// What purges the layer's responses, for handlers and the rest of the program. It belongs to the
     /// layer as it is set up now, so it is asked for last.
     #[must_use]

@@ -121,6 +121,7 @@ mod ask;
 mod body;
 mod bypass;
 mod case;
+mod early;
 mod engine;
 mod fetch;
 mod future;

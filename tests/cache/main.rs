@@ -10,6 +10,7 @@
 
 mod basics;
 mod compression;
+mod early;
 mod fixture;
 mod freshness;
 mod grpc;

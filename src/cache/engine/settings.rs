@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cache::semantics::status::CacheName;
+use crate::cache::{early, semantics::status::CacheName};
 
 /// Who fetches where many want the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub(in crate::cache) struct Settings {
     pub(in crate::cache) max_life: Duration,
     /// How many bytes of copies the process keeps.
     pub(in crate::cache) near: usize,
+    /// Whence the random numbers come by which it is fetched anew early.
+    pub(in crate::cache) chance: fn() -> f64,
 }
 
 impl Default for Settings {
@@ -53,6 +55,7 @@ impl Default for Settings {
             consistency: Consistency::default(),
             max_life: Duration::from_secs(24 * 3_600),
             near: 0,
+            chance: early::chance,
         }
     }
 }

@@ -9,7 +9,8 @@ use super::{Keep, fill::Fill};
 use crate::{
     cache::{
         CacheRule, NotStored, OutcomeKind,
-        case::{is_due_early, stored},
+        case::stored,
+        early,
         engine::{Asking, Claim, Found, Held, Stake, Turn, Turns},
         record::Head,
         semantics::{
@@ -211,7 +212,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Want<T> {
             Reuse::Fresh { left } => Use::Give {
                 value: value()?,
                 is_fresh: true,
-                refreshes: self.keep.refreshes_early && is_due_early(held, left),
+                refreshes: self.keep.refreshes_early
+                    && early::is_due(left, held.entry.fill_time, (self.shared.settings.chance)()),
             },
             Reuse::StaleWhileRevalidate { .. } | Reuse::Stale { .. } => Use::Give {
                 value: value()?,
