@@ -132,6 +132,19 @@ impl Ask {
         (hides_authorization && self.has_authorization()).then_some(Bypass::Credentials)
     }
 
+    /// Why it is not stored what it is answered, if what it asks for is not all that is stored: a part
+    /// is fetched whole only where there is something to validate.
+    pub(super) fn bypass_of_part(&self, has_base: bool) -> Option<Bypass> {
+        if self.is_for_all_of_it() {
+            return None;
+        }
+        match (self.is_get(), has_base) {
+            (true, true) => None,
+            (true, false) => Some(Bypass::Range),
+            (false, _) => Some(Bypass::Head),
+        }
+    }
+
     /// Whether its response may be somebody's own, for all that the rule knows. Then it waits for
     /// nobody else's, and nothing is fetched on its behalf.
     pub(super) fn has_credentials(&self) -> bool {

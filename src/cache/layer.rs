@@ -2,11 +2,12 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use http::request::Parts;
 use serde::{Serialize, de::DeserializeOwned};
 use tower_layer::Layer;
 
 use super::{
-    Cache, CacheRule, Purge, Values,
+    Cache, CacheRule, Explanation, Purge, Values,
     engine::{Coalescing, Consistency},
     semantics::status::CacheName,
     shared::Shared,
@@ -129,6 +130,15 @@ impl CacheLayer {
     pub fn with_chance(mut self, chance: fn() -> f64) -> Self {
         Arc::make_mut(&mut self.shared).settings.chance = chance;
         self
+    }
+
+    /// What would become of a GET or HEAD without a body, or of another request, and why; for people
+    /// and admin pages.
+    ///
+    /// It asks what is stored as such a request would, and does nothing else: no handler is called,
+    /// nothing is stored, purged or counted.
+    pub async fn explain(&self, request: &Parts) -> Explanation {
+        Explanation::of(&self.shared, request).await
     }
 
     /// What purges the layer's responses, for handlers and the rest of the program. It belongs to the

@@ -120,9 +120,11 @@ mod answer;
 mod ask;
 mod body;
 mod bypass;
+mod call;
 mod case;
 mod early;
 mod engine;
+mod explanation;
 mod fetch;
 mod future;
 mod invalidation;
@@ -146,6 +148,7 @@ pub use self::{
     body::ResponseBody,
     bypass::Bypass,
     engine::{Coalescing, Consistency},
+    explanation::{EntryExplanation, Explanation, PlaceExplanation, Reason, Verdict},
     future::ResponseFuture,
     layer::CacheLayer,
     outcome::{CacheOutcome, OutcomeKind},

@@ -143,12 +143,7 @@ impl<S> Visit<S> {
         if let Some(bypass) = ask.bypass() {
             return Some((CacheOutcome::passed(bypass), Forward::Bypass));
         }
-        let bypass = match ask.is_get() {
-            _ if ask.is_for_all_of_it() => return None,
-            true if wanted.base.is_some() => return None,
-            true => Bypass::Range,
-            false => Bypass::Head,
-        };
+        let bypass = ask.bypass_of_part(wanted.base.is_some())?;
         let outcome = CacheOutcome {
             kind: OutcomeKind::Miss,
             ..CacheOutcome::passed(bypass)

@@ -11,6 +11,7 @@
 mod basics;
 mod compression;
 mod early;
+mod explain;
 mod fixture;
 mod freshness;
 mod grpc;

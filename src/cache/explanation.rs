@@ -1,0 +1,430 @@
+//! What would become of a request, for people.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::{HeaderName, Method, StatusCode, request::Parts};
+
+use super::{
+    Bypass, CacheRule,
+    ask::Ask,
+    call::Call,
+    case::{Case, Use},
+    engine::{Found, Held, Mark, Page, Place, Standing},
+    record::Flag,
+    shared::Shared,
+    url::UrlKey,
+};
+use crate::{backend::BackendError, clock::Timestamp};
+
+/// What would become of a request now; made by [`CacheLayer::explain`](super::CacheLayer::explain).
+///
+/// It prints as a few lines of text, and shows nothing that a client sent or a handler answered but
+/// the names of headers that choose between responses.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The name of the rule; `None` if none is for the request.
+    pub rule: Option<Arc<str>>,
+    /// The names of the parts of its key that choose between responses besides the URL.
+    pub key_parts: Vec<Box<str>>,
+    /// Where the response belongs; `None` if the request is not looked up.
+    pub place: Option<PlaceExplanation>,
+    /// What is stored there.
+    pub entry: Option<EntryExplanation>,
+    /// What would become of the request.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// Why the backend did not answer, if it did not.
+    pub error: Option<BackendError>,
+}
+
+/// Where the response to a request belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlaceExplanation {
+    /// Its key in the backend, without its namespace.
+    pub key: String,
+    /// The headers of requests that choose between several responses of the URL; `None` where there
+    /// is one only.
+    pub varies: Option<Vec<HeaderName>>,
+    /// Whether what this process fetched within the last second could not be stored: then all fetch,
+    /// and none waits.
+    pub is_unstorable: bool,
+}
+
+/// A stored response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EntryExplanation {
+    /// Its status.
+    pub status: StatusCode,
+    /// How old it is.
+    pub age: Duration,
+    /// How old it may be to be fresh.
+    pub lifetime: Duration,
+    /// For how long after that it may be given while a new one is fetched.
+    pub while_revalidate: Duration,
+    /// For how long after that it may stand in for an error.
+    pub if_error: Duration,
+    /// When the fetch began that made its body, by the backend's clock. What was purged after that
+    /// does away with it.
+    pub born: Timestamp,
+    /// When the request began that last said that it still holds; else `born`.
+    pub checked: Timestamp,
+    /// How many tags it has.
+    pub tags: usize,
+    /// How many bytes its body takes in the store.
+    pub stored_bytes: usize,
+    /// Whether that is compressed.
+    pub is_compressed: bool,
+}
+
+/// What would become of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The handler answers it, and the cache has no part in that.
+    Passes,
+    /// The handler answers it, and what is stored of its URL is purged if that goes well.
+    Invalidates,
+    /// It is answered by what is stored.
+    Hit,
+    /// It is answered by what is stored, and stale.
+    Stale,
+    /// The handler is asked whether what is stored still holds.
+    Validates,
+    /// The handler answers it, or another request for the same that is under way.
+    Fetches,
+    /// It is answered with 504.
+    Refuses,
+    /// That cannot be said.
+    Unknown,
+}
+
+/// Why something would become of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// No rule is for it.
+    NoRule,
+    /// What it does is not what is stored: its method is neither GET nor HEAD.
+    Method,
+    /// It is a gRPC call, which is known by its message as well.
+    Message,
+    /// The cache is not for it.
+    Bypass(Bypass),
+    /// What is stored is fresh.
+    Fresh,
+    /// What is stored is stale, and allowed while a new one is fetched.
+    WhileRevalidate,
+    /// What is stored is stale, and the request takes it so.
+    MaxStale,
+    /// What is stored is stale.
+    Expired,
+    /// What is stored is to be validated at each use.
+    NoCache,
+    /// What is stored was softly purged.
+    SoftlyPurged,
+    /// What is stored is too old for the request.
+    Request,
+    /// Nothing is stored of the URL.
+    Absent,
+    /// Of the URL nothing is stored that is for such headers or parts of the key.
+    NoVariant,
+    /// What was stored is purged.
+    Purged,
+    /// What is stored was stored by another rule, or cannot be read.
+    Unusable,
+    /// The request wants what is stored, which is of no use for it.
+    OnlyIfCached,
+    /// The backend does not answer.
+    Backend,
+}
+
+impl Explanation {
+    /// Looks, and touches nothing.
+    pub(super) async fn of(shared: &Arc<Shared>, request: &Parts) -> Self {
+        let mut request = request.clone();
+        match Call::of(shared, &mut request, false) {
+            Call::Pass => Self::new(None, Verdict::Passes, why_passed(&request.method)),
+            Call::Bypass(rule, bypass) => {
+                Self::new(Some(&rule), Verdict::Passes, Reason::Bypass(bypass))
+            }
+            Call::Ask(rule, _) => Self::new(Some(&rule), Verdict::Unknown, Reason::Message),
+            Call::Change(rule) => Self::new(Some(&rule), Verdict::Invalidates, Reason::Method),
+            Call::Look(rule, url) => Self::of_look(shared, rule, url, request).await,
+        }
+    }
+
+    fn new(rule: Option<&CacheRule>, verdict: Verdict, reason: Reason) -> Self {
+        let key_parts = rule.map_or(&[][..], |rule| &rule.shape().key_parts);
+        Self {
+            rule: rule.map(|rule| Arc::clone(&rule.shape().name)),
+            key_parts: key_parts.iter().map(|part| part.name.clone()).collect(),
+            place: None,
+            entry: None,
+            verdict,
+            reason,
+            error: None,
+        }
+    }
+
+    async fn of_look(shared: &Arc<Shared>, rule: CacheRule, url: UrlKey, request: Parts) -> Self {
+        let core = &shared.core;
+        let ask = Ask::new(rule.clone(), url, request, &core.digester);
+        let case = Case {
+            shared: Arc::clone(shared),
+            ask: Arc::new(ask),
+        };
+        let found = match core.look(&*case.ask, &shared.settings).await {
+            Ok(found) => found,
+            Err(error) => {
+                return Self {
+                    error: Some(error),
+                    ..Self::new(Some(&rule), Verdict::Unknown, Reason::Backend)
+                };
+            }
+        };
+        let (verdict, reason) = judged(&case, &found);
+        let lease = found.place.lease();
+        Self {
+            place: Some(PlaceExplanation {
+                key: found.place.page().as_str().to_owned(),
+                varies: match &found.place {
+                    Place::Url(_) => None,
+                    Place::Variant { head, .. } => Some(head.headers.clone()),
+                },
+                is_unstorable: core.marks.find(&lease) == Some(Mark::Pass),
+            }),
+            entry: found.held.map(|held| EntryExplanation::of(&case, &held)),
+            ..Self::new(Some(&rule), verdict, reason)
+        }
+    }
+}
+
+impl EntryExplanation {
+    fn of(case: &Case, held: &Held) -> Self {
+        let entry = &held.entry;
+        Self {
+            status: entry.status,
+            age: case.age(held),
+            lifetime: entry.lifetime,
+            while_revalidate: entry.while_revalidate,
+            if_error: entry.if_error,
+            born: entry.born,
+            checked: entry.checked,
+            tags: entry.tags.as_slice().len(),
+            stored_bytes: held.body.len(),
+            is_compressed: held.is_packed(),
+        }
+    }
+}
+
+fn why_passed(method: &Method) -> Reason {
+    if method == Method::GET || method == Method::HEAD || method == Method::POST {
+        return Reason::NoRule;
+    }
+    Reason::Method
+}
+
+/// As [`Visit`](super::visit::Visit) does it.
+fn judged(case: &Case, found: &Found) -> (Verdict, Reason) {
+    let (verdict, reason) = match case.judge(found) {
+        Use::Serve { ttl, .. } if ttl >= 0 => return (Verdict::Hit, Reason::Fresh),
+        Use::Serve { refreshes, .. } => {
+            let reason = if refreshes {
+                Reason::WhileRevalidate
+            } else {
+                Reason::MaxStale
+            };
+            return (Verdict::Stale, reason);
+        }
+        _ if case.ask.directives.only_if_cached => {
+            return (Verdict::Refuses, Reason::OnlyIfCached);
+        }
+        Use::Pass(bypass) => return (Verdict::Passes, Reason::Bypass(bypass)),
+        Use::Validate { held, .. } => (Verdict::Validates, why_validated(case, found, &held)),
+        Use::Nothing => (Verdict::Fetches, why_nothing(found)),
+    };
+    let has_base = verdict == Verdict::Validates;
+    let bypass = case.ask.bypass();
+    match bypass.or_else(|| case.ask.bypass_of_part(has_base)) {
+        Some(bypass) => (Verdict::Passes, Reason::Bypass(bypass)),
+        None => (verdict, reason),
+    }
+}
+
+fn why_validated(case: &Case, found: &Found, held: &Held) -> Reason {
+    let flags = held.entry.flags;
+    if flags.has(Flag::AlwaysValidated) {
+        return Reason::NoCache;
+    }
+    let is_expired = held.entry.lifetime <= case.age(held);
+    let skew = case.shared.core.store.clock_skew();
+    match found.standing(held, skew) {
+        _ if is_expired => Reason::Expired,
+        Standing::Soft(_) => Reason::SoftlyPurged,
+        Standing::Valid | Standing::Purged => Reason::Request,
+    }
+}
+
+fn why_nothing(found: &Found) -> Reason {
+    if found.held.is_some() {
+        return Reason::Purged;
+    }
+    match (&found.place, found.page) {
+        (Place::Variant { .. }, _) => Reason::NoVariant,
+        (Place::Url(_), Page::Tombstone(_)) => Reason::Purged,
+        (Place::Url(_), Page::Something(_)) => Reason::Unusable,
+        (Place::Url(_), Page::Nothing | Page::Unread) => Reason::Absent,
+    }
+}
+
+impl Verdict {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passes => "passes",
+            Self::Invalidates => "invalidates",
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Validates => "validates",
+            Self::Fetches => "fetches",
+            Self::Refuses => "refuses",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Reason {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRule => "no_rule",
+            Self::Method => "method",
+            Self::Message => "message",
+            Self::Bypass(bypass) => bypass.as_str(),
+            Self::Fresh => "fresh",
+            Self::WhileRevalidate => "while_revalidate",
+            Self::MaxStale => "max_stale",
+            Self::Expired => "expired",
+            Self::NoCache => "no_cache",
+            Self::SoftlyPurged => "softly_purged",
+            Self::Request => "request",
+            Self::Absent => "absent",
+            Self::NoVariant => "no_variant",
+            Self::Purged => "purged",
+            Self::Unusable => "unusable",
+            Self::OnlyIfCached => "only_if_cached",
+            Self::Backend => "backend",
+        }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.rule {
+            Some(rule) => write!(f, "rule {rule}: {} ({})", self.verdict, self.reason)?,
+            None => write!(f, "{} ({})", self.verdict, self.reason)?,
+        }
+        if let Some(error) = &self.error {
+            write!(f, ": {error}")?;
+        }
+        writeln!(f)?;
+        if let [first, rest @ ..] = &*self.key_parts {
+            write!(f, "  key parts: {first}")?;
+            rest.iter().try_for_each(|name| write!(f, ", {name}"))?;
+            writeln!(f)?;
+        }
+        if let Some(place) = &self.place {
+            place.fmt(f)?;
+        }
+        if let Some(entry) = &self.entry {
+            entry.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PlaceExplanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  at {}", self.key)?;
+        if let Some(names) = &self.varies {
+            f.write_str(", one of several")?;
+            for (index, name) in names.iter().enumerate() {
+                f.write_str(if index == 0 { " by " } else { ", " })?;
+                f.write_str(name.as_str())?;
+            }
+        }
+        if self.is_unstorable {
+            f.write_str("; what came last could not be stored")?;
+        }
+        writeln!(f)
+    }
+}
+
+impl fmt::Display for EntryExplanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let compressed = if self.is_compressed {
+            " compressed"
+        } else {
+            ""
+        };
+        writeln!(
+            f,
+            "  stored: {}, {}{compressed} bytes, {} tags, begun at {:?}",
+            self.status.as_u16(),
+            self.stored_bytes,
+            self.tags,
+            self.born,
+        )?;
+        writeln!(
+            f,
+            "  {:?} old, fresh for {:?}, then for {:?} while a new one is fetched, for {:?} in the \
+             place of errors",
+            self.age, self.lifetime, self.while_revalidate, self.if_error,
+        )
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passes => "the handler answers",
+            Self::Invalidates => "the handler answers, and its URL is purged",
+            Self::Hit => "answered from the store",
+            Self::Stale => "answered from the store, stale",
+            Self::Validates => "the handler is asked whether what is stored still holds",
+            Self::Fetches => "the handler answers, and that is stored if it may be",
+            Self::Refuses => "504",
+            Self::Unknown => "that cannot be said",
+        })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoRule => "no rule is for it",
+            Self::Method => "of its method nothing is stored",
+            Self::Message => "it is known by its message as well",
+            Self::Bypass(bypass) => return write!(f, "the cache is not for it: {bypass}"),
+            Self::Fresh => "fresh",
+            Self::WhileRevalidate => "allowed while a new one is fetched",
+            Self::MaxStale => "the request takes it so",
+            Self::Expired => "what is stored is stale",
+            Self::NoCache => "what is stored is validated at each use",
+            Self::SoftlyPurged => "what is stored was softly purged",
+            Self::Request => "what is stored is too old for the request",
+            Self::Absent => "nothing is stored of the URL",
+            Self::NoVariant => "nothing is stored for such headers or key parts",
+            Self::Purged => "what was stored is purged",
+            Self::Unusable => "what is stored is of another rule, or unreadable",
+            Self::OnlyIfCached => "it wants only what is stored",
+            Self::Backend => "the backend does not answer",
+        })
+    }
+}
