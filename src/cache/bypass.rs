@@ -6,8 +6,8 @@ use super::{semantics::reuse::Passed, url::Unkeyed};
 
 /// Why the cache was not for a request that a rule covers.
 ///
-/// [`as_str`](Self::as_str) is what `Cache-Status`, metrics and explanations say; the
-/// [module](super) has them in one table.
+/// [`as_str`](Self::as_str) is what `Cache-Status` and [`Explanation`](super::Explanation)s say; the
+/// [module](super) has the words in one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Bypass {
@@ -103,5 +103,44 @@ impl From<Passed> for Bypass {
             Passed::NoStore => Self::RequestNoStore,
             Passed::Authorization => Self::Credentials,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    /// The words that `as_str` has in this source.
+    fn words(source: &str) -> impl Iterator<Item = &str> {
+        source.lines().filter_map(|line| {
+            let (_, word) = line.trim().split_once(" => \"")?;
+            word.strip_suffix("\",")
+        })
+    }
+
+    #[test]
+    fn the_table_has_each_word_and_no_other() {
+        let table = include_str!("mod.rs").lines();
+        let told: HashSet<_> = table
+            .filter_map(|line| line.strip_prefix("//! | `")?.split_once("` | "))
+            .filter(|(_, says)| {
+                ["outcome", "bypass", "not stored"]
+                    .iter()
+                    .any(|of| says.starts_with(of))
+            })
+            .map(|(word, _)| word)
+            .collect();
+        let said: HashSet<_> = [
+            include_str!("bypass.rs"),
+            include_str!("outcome.rs"),
+            include_str!("semantics/not_stored.rs"),
+            include_str!("url/mod.rs"),
+        ]
+        .into_iter()
+        .flat_map(words)
+        .filter(|word| !["http", "https"].contains(word))
+        .collect();
+        assert_eq!(told, said);
+        assert!(said.len() > 50);
     }
 }

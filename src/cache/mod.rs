@@ -105,6 +105,73 @@
 //! response would skip them. Compression belongs outside, or into the rule; inside, each encoding is a
 //! response of its own.
 //!
+//! # Words
+//!
+//! What became of a request ([`OutcomeKind`]) is counted in metrics, and told in events and in
+//! [`CacheOutcome`]. Why the cache was not for it ([`Bypass`]), or why its response was not stored
+//! ([`NotStored`]), is told in [`CacheOutcome`] and as `detail` of `Cache-Status`, the first also by
+//! [`CacheLayer::explain`].
+//!
+//! | word | says of | that |
+//! |---|---|---|
+//! | `hit` | outcome | it was answered from the store |
+//! | `stale` | outcome | the same, by what is stale |
+//! | `stale_if_error` | outcome | the same, as the handler failed |
+//! | `collapsed` | outcome | it was answered by what another request fetched meanwhile |
+//! | `revalidated` | outcome | it was answered from the store, after the handler said that this still holds |
+//! | `miss` | outcome | the handler answered it |
+//! | `bypass` | outcome | the handler answered it, as the cache is not for it |
+//! | `unavailable` | outcome | the handler answered it, as the backend does not |
+//! | `only_if_cached` | outcome | it wanted only what is stored: 504 |
+//! | `invalidated` | outcome | the handler answered it, and its URL is purged |
+//! | `condition` | bypass | the rule's condition does not hold |
+//! | `upgrade` | bypass | `Upgrade`: it wants another protocol |
+//! | `request_body` | bypass | it is a GET or HEAD with a body |
+//! | `precondition` | bypass | `If-Match` or `If-Unmodified-Since` |
+//! | `request_no_store` | bypass, not stored | the request says `no-store` |
+//! | `credentials` | bypass | it has credentials for which what is stored is not, or which the key does not cover |
+//! | `head` | bypass | it is a HEAD for what is not stored |
+//! | `range` | bypass | it asks for a part of what is not stored |
+//! | `not_unary` | bypass, not stored | the gRPC call, or the answer to it, is not one message |
+//! | `message_too_long` | bypass | the message of the gRPC call is longer than 64 KiB |
+//! | `no_host` | bypass | it names no host, or none that is one |
+//! | `several_hosts` | bypass | it names several |
+//! | `host_not_listed` | bypass | its host is none of the rule's |
+//! | `forwarded_host` | bypass | `X-Forwarded-Host` names another |
+//! | `rewritten_url` | bypass | `X-Original-URL`, `X-Rewrite-URL` |
+//! | `overridden_method` | bypass | `X-HTTP-Method-Override` and the like |
+//! | `scheme` | bypass | its scheme is neither `http` nor `https` |
+//! | `path` | bypass | its path does not begin with `/` |
+//! | `method` | not stored | its method is not GET |
+//! | `authorization` | not stored | the request has `Authorization`, and the response is not for all |
+//! | `cookie_in_request` | not stored | the request has `Cookie`, and the response is not for all |
+//! | `replay` | not stored | it is a replay of the idempotency layer |
+//! | `session` | not stored | it depends on a session |
+//! | `denial` | not stored | a layer of this crate denied the request |
+//! | `marked` | not stored | the mark [`NoStore`](crate::marks::NoStore) |
+//! | `status` | not stored | its status is never stored, or not by this rule |
+//! | `partial` | not stored | 206 |
+//! | `malformed` | not stored | its directives or its `Vary` cannot be read |
+//! | `grpc_status` | not stored | the gRPC call failed |
+//! | `no_store` | not stored | it says `no-store` |
+//! | `private` | not stored | it says `private` |
+//! | `set_cookie` | not stored | it sets a cookie |
+//! | `no_freshness` | not stored | neither it nor the rule says how long it is fresh |
+//! | `no_validator` | not stored | it is never fresh, and cannot be validated |
+//! | `vary_star` | not stored | `Vary: *` |
+//! | `vary_credentials` | not stored | it varies on cookies or `Authorization` |
+//! | `vary_too_many` | not stored | it varies on more than eight headers |
+//! | `vary_hidden` | not stored | it varies on what its handler was not shown |
+//! | `tags` | not stored | too many tags, or too long ones |
+//! | `trailers` | not stored | it has trailers |
+//! | `event_stream` | not stored | it has no end |
+//! | `too_large` | not stored | its headers or its body are too long |
+//! | `busy` | not stored | this process keeps as many bytes of others as it may |
+//! | `body_failed` | not stored | its body broke off |
+//! | `handler_failed` | not stored | the handler failed |
+//! | `not_leader` | not stored | another request stores the same |
+//! | `backend` | not stored | the backend does not answer |
+//!
 //! # When the backend fails
 //!
 //! Requests go to the handler, and nothing is stored; none waits for the backend longer than 100 ms a

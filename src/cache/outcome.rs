@@ -16,7 +16,7 @@ pub struct CacheOutcome {
     pub not_stored: Option<NotStored>,
 }
 
-/// What became of a request.
+/// What became of a request; the [module](super) has the words in one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OutcomeKind {

@@ -4,7 +4,8 @@ use std::fmt;
 
 /// Why a response was not stored, or what was stored of it was dropped.
 ///
-/// [`as_str`](Self::as_str) is what metrics, events and `explain` say.
+/// [`as_str`](Self::as_str) is what `Cache-Status` says; the [module](crate::cache) has the words in
+/// one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotStored {
@@ -25,8 +26,6 @@ pub enum NotStored {
     Denial,
     /// It has the mark [`NoStore`](crate::marks::NoStore).
     Marked,
-    /// The rule's condition, or its function for responses, says no.
-    Condition,
     /// Its status is never stored, or the rule does not list it.
     Status,
     /// It is a part of something, 206.
@@ -69,12 +68,8 @@ pub enum NotStored {
     BodyFailed,
     /// The handler failed.
     HandlerFailed,
-    /// It was purged before it was stored.
-    Purged,
     /// Another fill stores the same response.
     NotLeader,
-    /// A newer response was stored meanwhile.
-    Superseded,
     /// The backend failed.
     Backend,
 }
@@ -92,7 +87,6 @@ impl NotStored {
             Self::Session => "session",
             Self::Denial => "denial",
             Self::Marked => "marked",
-            Self::Condition => "condition",
             Self::Status => "status",
             Self::Partial => "partial",
             Self::Malformed => "malformed",
@@ -114,9 +108,7 @@ impl NotStored {
             Self::Busy => "busy",
             Self::BodyFailed => "body_failed",
             Self::HandlerFailed => "handler_failed",
-            Self::Purged => "purged",
             Self::NotLeader => "not_leader",
-            Self::Superseded => "superseded",
             Self::Backend => "backend",
         }
     }
