@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::{
-    Bypass, NotStored,
+    NotStored,
     answer::{hit, only_if_cached},
     body::ResponseBody,
     case::{Base, Case, Use, Wanted},
@@ -95,7 +95,7 @@ impl<S> Visit<S> {
         let core = &shared.core;
         let mut turns = Turns::new(core, ask.url_key().page(), self.case.coalescing());
         let (stake, started) = loop {
-            match turns.next(&wanted.found).await {
+            match turns.next(&*ask, &wanted.found).await {
                 Turn::Fetch(stake, started) => break (stake, started),
                 Turn::Unavailable(stake, error) => {
                     UNAVAILABLE.warn(&error);
@@ -119,6 +119,7 @@ impl<S> Visit<S> {
             };
             match self.case.judge(&found) {
                 Use::Serve { held, age, ttl, .. } => {
+                    turns.land(found.place, held.clone());
                     return Ok(self.case.serve(held, age, hit(ttl), OutcomeKind::Collapsed));
                 }
                 Use::Pass(bypass) => {

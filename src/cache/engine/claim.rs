@@ -124,6 +124,18 @@ impl Core {
         });
     }
 
+    /// A response was stored where none could be before: whoever wants the next one waits again.
+    pub(in crate::cache) async fn end_pass(&self, lease: &Key) {
+        self.marks.clear(lease);
+        let Ok(Some(found)) = self.store.get(lease).await else {
+            return;
+        };
+        if let Ok(Record::Lease(Lease::Pass(_))) = Record::decode(found.value) {
+            // Undeleted, it expires.
+            let _ = self.store.delete(lease, found.version).await;
+        }
+    }
+
     fn ours(&self, key: &Key, version: Version) -> Claim {
         let runtime = Handle::current();
         let holding = Holding::new(&self.store, &self.tasks, &runtime, key, version);

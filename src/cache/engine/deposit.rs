@@ -101,6 +101,10 @@ impl Stake {
 
     /// Nothing is stored, and others like it need not wait for one another for a while.
     pub(in crate::cache) fn abandon(mut self, reason: NotStored) {
+        if is_of_its_request(reason) {
+            // Dropped, the lease is free: another request may fetch what is stored.
+            return;
+        }
         self.core.marks.set(&self.lease, Mark::Pass);
         self.release();
         if let Some(holding) = self.holding.take() {
@@ -132,13 +136,24 @@ impl Deposit {
         let packed = self.pack(body).await;
         let body = packed.as_ref().map_or(body, slice::from_ref);
         let written = self.write(body).await;
-        // Not stored, the lease is dropped, so that it is free, and whoever waits fetches.
         let deposited = match written {
             Ok(deposited) => deposited,
-            Err(refused) => return refused.tell(),
+            // The lease is dropped, so that it is free, and whoever waits looks again.
+            Err(Refused::Overtaken) => return,
+            Err(Refused::Unwritable) => return self.stake.abandon(NotStored::TooLarge),
+            Err(Refused::Backend(error)) => {
+                UNWRITTEN.warn(&error);
+                return self.stake.abandon(NotStored::Backend);
+            }
         };
-        if let Some(holding) = self.stake.holding.take() {
-            holding.spend();
+        if let Place::Variant { variant, .. } = &deposited.place {
+            let page = self.asking.url().page();
+            let variants = &self.stake.core.variants;
+            variants.keep(&page, variant.check(), self.life());
+        }
+        match self.stake.holding.take() {
+            Some(holding) => holding.spend(),
+            None => self.stake.core.end_pass(&self.stake.lease).await,
         }
         if let Some(lead) = self.stake.lead.take() {
             lead.land(Landing::Stored(Arc::new(deposited)));
@@ -386,6 +401,14 @@ impl Deposit {
     }
 }
 
+/// Whether a response is not stored for what its request was: those of others may be.
+fn is_of_its_request(reason: NotStored) -> bool {
+    matches!(
+        reason,
+        NotStored::RequestNoStore | NotStored::Authorization | NotStored::CookieInRequest
+    )
+}
+
 /// What is told in the place of a lease, and for how long.
 fn passing(reason: NotStored) -> (u8, Duration) {
     match reason {
@@ -393,10 +416,13 @@ fn passing(reason: NotStored) -> (u8, Duration) {
         NotStored::BodyFailed
         | NotStored::HandlerFailed
         | NotStored::GrpcStatus
-        | NotStored::Busy => (3, Duration::from_secs(1)),
+        | NotStored::Busy
+        | NotStored::Backend => (3, Duration::from_secs(1)),
         _ => (1, Duration::from_secs(120)),
     }
 }
+
+static UNWRITTEN: WarnSite = WarnSite::new("cache: store");
 
 const MAX_ROUNDS: u32 = 3;
 

@@ -219,6 +219,17 @@ impl Core {
         })
     }
 
+    /// Whether a response may be stored in this place, where none is yet.
+    pub(in crate::cache) fn admits(&self, place: &Place, asking: &impl Asking) -> bool {
+        match place {
+            Place::Url(_) => true,
+            Place::Variant { variant, .. } => {
+                let page = asking.url().page();
+                self.variants.admits(&page, variant.check())
+            }
+        }
+    }
+
     fn hint(&self, url: &UrlKey, settings: &Settings) -> Option<Arc<Head>> {
         match settings.consistency {
             Consistency::Bounded(max_age) => self.hints.find(&url.page(), max_age),
@@ -358,7 +369,7 @@ impl Held {
     }
 
     /// Whether it is the one that belongs there, and not one of the same key by chance.
-    fn belongs(&self, place: &Place, asking: &impl Asking) -> bool {
+    pub(in crate::cache) fn belongs(&self, place: &Place, asking: &impl Asking) -> bool {
         self.entry.check == place.check() && self.entry.shape == asking.shape()
     }
 }

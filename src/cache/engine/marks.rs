@@ -42,6 +42,11 @@ impl Marks {
         None
     }
 
+    pub(in crate::cache) fn clear(&self, lease: &Key) {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.remove(lease);
+    }
+
     pub(in crate::cache) fn set(&self, lease: &Key, mark: Mark) {
         let lasts = match mark {
             Mark::Pass => Duration::from_secs(1),

@@ -18,6 +18,7 @@ mod settings;
 mod store;
 mod tasks;
 mod turns;
+mod variants;
 
 use std::{fmt, sync::Arc};
 
@@ -30,7 +31,7 @@ pub(super) use self::{
     flights::{Audience, Flights},
     hints::Hints,
     lookup::{Asking, Found, Held, Page, Place},
-    marks::Marks,
+    marks::{Mark, Marks},
     near::Near,
     owed::Owing,
     purges::{Purges, Standing},
@@ -38,6 +39,7 @@ pub(super) use self::{
     store::Store,
     tasks::Tasks,
     turns::{Turn, Turns},
+    variants::Variants,
 };
 use self::{owed::Owed, purges::Ear};
 use super::{record::Head, stamps::Severity, url::UrlKey};
@@ -55,6 +57,7 @@ pub(super) struct Core {
     pub(super) hints: Hints<Head>,
     pub(super) near: Near,
     pub(super) marks: Marks,
+    pub(super) variants: Variants,
     pub(super) budget: Arc<Budget>,
     pub(super) tasks: Arc<Tasks>,
     owed: Owed,
@@ -72,6 +75,7 @@ impl Core {
             hints: Hints::new(),
             near: Near::new(near),
             marks: Marks::new(),
+            variants: Variants::new(),
             budget: Budget::new(BODIES),
             tasks: Tasks::new(),
             owed: Owed::default(),

@@ -10,7 +10,7 @@ use super::{
     deposit::{Deposited, Stake},
     flights::{Landing, Lead, Role},
     lease::Holding,
-    lookup::{Asking, Found, Page, Place},
+    lookup::{Asking, Found, Held, Page, Place},
     marks::Mark,
     purges::Standing,
     settings::{Coalescing, Consistency, Settings},
@@ -66,7 +66,7 @@ impl Turns {
     /// # Cancel safety
     ///
     /// Dropped, it has left its place to someone else.
-    pub(in crate::cache) async fn next(&mut self, found: &Found) -> Turn {
+    pub(in crate::cache) async fn next(&mut self, asking: &impl Asking, found: &Found) -> Turn {
         let lease = found.place.lease();
         if self.lead.as_ref().is_some_and(|(led, _)| *led != lease) {
             // It is one of several, as is known now: others wait for another one.
@@ -76,12 +76,19 @@ impl Turns {
         if mark == Some(Mark::Pass) {
             return Turn::Fetch(self.alone(found), Err(NotStored::NotLeader));
         }
-        while self.lead.is_none() && self.coalescing != Coalescing::Off {
+        if found.held.is_none() && !self.core.admits(&found.place, asking) {
+            return Turn::Fetch(self.alone(found), Err(NotStored::TooManyVariants));
+        }
+        if self.lead.is_none() && self.coalescing != Coalescing::Off {
             match self.core.flights.join(&self.page, &lease) {
                 Role::Lead(lead) => self.lead = Some((lease.clone(), lead)),
                 Role::Follow(follower) => match follower.landed().await {
                     Landing::Stored(deposited) => return Turn::Landed(deposited),
-                    Landing::Lost if self.lost < MAX_LOST => self.lost += 1,
+                    Landing::Lost if self.lost < MAX_LOST => {
+                        // What was there when it was looked for is not what is there now.
+                        self.lost += 1;
+                        return Turn::Look;
+                    }
                     _ => return Turn::Fetch(self.alone(found), Err(NotStored::NotLeader)),
                 },
             }
@@ -107,6 +114,13 @@ impl Turns {
         let mut stake = self.stake(found.place.lease(), None);
         stake.release();
         stake
+    }
+
+    /// Another instance has stored it: who waits here gets it as well.
+    pub(in crate::cache) fn land(&mut self, place: Place, held: Held) {
+        if let Some((_, lead)) = self.lead.take() {
+            lead.land(Landing::Stored(Arc::new(Deposited { place, held })));
+        }
     }
 
     /// Whether what has landed was purged since, and another one may be fetched for all.
@@ -151,7 +165,9 @@ impl Core {
             }
             Consistency::Strict => false,
         };
-        if !is_direct || !is_its_place(asking, &deposited.place) {
+        let is_its = is_its_place(asking, &deposited.place)
+            && deposited.held.belongs(&deposited.place, asking);
+        if !is_direct || !is_its {
             return self.look(asking, settings).await.ok();
         }
         let mut held = deposited.held.clone().opened(asking).await?;

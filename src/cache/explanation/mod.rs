@@ -185,7 +185,7 @@ fn judged(case: &Case, found: &Found) -> (Verdict, Reason) {
             return (Verdict::Refuses, Reason::OnlyIfCached);
         }
         Use::Pass(bypass) => return (Verdict::Passes, Reason::Bypass(bypass)),
-        Use::Validate { held, .. } => (Verdict::Validates, why_validated(case, found, &held)),
+        Use::Validate(base) => (Verdict::Validates, why_validated(case, found, &base.held)),
         Use::Nothing => (Verdict::Fetches, why_nothing(found)),
     };
     let has_base = verdict == Verdict::Validates;

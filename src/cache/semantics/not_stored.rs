@@ -54,6 +54,8 @@ pub enum NotStored {
     VaryTooMany,
     /// It varies on a header that its handler was not shown.
     VaryHidden,
+    /// So many responses of its URL are stored for other headers that this one would be one too many.
+    TooManyVariants,
     /// It has too many tags, or too long ones.
     Tags,
     /// It has trailers.
@@ -101,6 +103,7 @@ impl NotStored {
             Self::VaryCredentials => "vary_credentials",
             Self::VaryTooMany => "vary_too_many",
             Self::VaryHidden => "vary_hidden",
+            Self::TooManyVariants => "too_many_variants",
             Self::Tags => "tags",
             Self::Trailers => "trailers",
             Self::EventStream => "event_stream",

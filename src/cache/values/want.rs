@@ -94,7 +94,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Want<T> {
         let core = &self.shared.core;
         let mut turns = Turns::new(core, self.ask.url().page(), self.shared.settings.coalescing);
         let (stake, started) = loop {
-            match turns.next(&found).await {
+            match turns.next(&*self.ask, &found).await {
                 Turn::Fetch(stake, started) => break (stake, started),
                 Turn::Unavailable(stake, error) => {
                     UNAVAILABLE.warn(&error);
@@ -114,7 +114,10 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Want<T> {
                 Turn::Look => {}
             }
             match self.look().await {
-                Some((_, Use::Give { value, .. })) => {
+                Some((found, Use::Give { value, .. })) => {
+                    if let Some(held) = found.held {
+                        turns.land(found.place, held);
+                    }
                     self.note(OutcomeKind::Collapsed);
                     return Ok(value);
                 }
