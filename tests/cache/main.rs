@@ -9,12 +9,17 @@
 )]
 
 mod basics;
+mod bodies;
+mod coalescing;
 mod compression;
 mod early;
 mod explain;
 mod fixture;
 mod freshness;
 mod grpc;
+mod limits;
+mod outage;
+mod privacy;
 mod purge;
 mod purge_service;
 mod rig;

@@ -82,15 +82,6 @@ enum Refused {
     Backend(backend::BackendError),
 }
 
-impl Refused {
-    /// Of what is refused for a newer one nobody need hear.
-    fn tell(&self) {
-        if let Self::Backend(error) = self {
-            UNSTORED.warn(error);
-        }
-    }
-}
-
 impl Stake {
     /// The response is not for the others, who need not wait for it.
     pub(in crate::cache) fn release(&mut self) {
@@ -426,4 +417,3 @@ static UNWRITTEN: WarnSite = WarnSite::new("cache: store");
 
 const MAX_ROUNDS: u32 = 3;
 
-static UNSTORED: WarnSite = WarnSite::new("cache: store");
