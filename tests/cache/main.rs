@@ -23,3 +23,7 @@ mod privacy;
 mod purge;
 mod purge_service;
 mod rig;
+mod schedule_runs;
+mod schedules;
+#[path = "../support/stress.rs"]
+mod stress;
