@@ -317,10 +317,6 @@ impl Answer {
         self.outcome()?.not_stored
     }
 
-    pub(crate) fn bypass(&self) -> Option<Bypass> {
-        self.outcome()?.bypass
-    }
-
     pub(crate) fn is_hit(&self) -> bool {
         self.outcome().is_some_and(|outcome| outcome.is_hit())
     }

@@ -915,7 +915,7 @@ async fn many_purges_at_once_of_one_tag_by_many_instances_all_succeed() {
 async fn stamps_are_kept_for_longer_than_any_instance_stores() {
     let origin = Origin::default();
     let rig = Rig::new();
-    let hours = |hours| Duration::from_secs(hours * 3_600);
+    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
     let short = instance(rig.clone(), rule(), &origin, |layer| {
         layer.with_max_life(hours(1))
     });

@@ -416,4 +416,3 @@ fn passing(reason: NotStored) -> (u8, Duration) {
 static UNWRITTEN: WarnSite = WarnSite::new("cache: store");
 
 const MAX_ROUNDS: u32 = 3;
-

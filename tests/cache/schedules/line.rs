@@ -15,8 +15,8 @@ use std::{
 use bytes::Bytes;
 use tower_stash::{
     backend::{
-        BackendError, BackendErrorKind, Broadcast, Entry, GetOptions, KeyValue, MemoryBackend, Put,
-        Precondition, PutOptions, Result, Subscription,
+        BackendError, BackendErrorKind, Broadcast, Entry, GetOptions, KeyValue, MemoryBackend,
+        Precondition, Put, PutOptions, Result, Subscription,
     },
     key::Key,
     testing::{Fault, FaultBackend},

@@ -33,9 +33,8 @@ impl Seen {
     /// (a) Each answer is one that the handler made for that URL, all of it.
     fn is_whole(&self, answer: &Answer) -> Verdict {
         let Ok(answered) = &answer.what else {
-            let made_an_error = |made: &Made| {
-                made.request == answer.request && made.behaviour.ends == Ends::Error
-            };
+            let made_an_error =
+                |made: &Made| made.request == answer.request && made.behaviour.ends == Ends::Error;
             let is_its = self.made.iter().any(made_an_error);
             return ensure(is_its, "whole: an error that the handler did not make");
         };
@@ -63,7 +62,10 @@ impl Seen {
             return ensure(made.request == answer.request, "whole: another's failure");
         }
         if made.request == answer.request && ends == Ends::BrokenBody {
-            return ensure(answered.is_broken, "whole: it broke off, and nobody said so");
+            return ensure(
+                answered.is_broken,
+                "whole: it broke off, and nobody said so",
+            );
         }
         ensure(!answered.is_broken, "whole: it broke off")?;
         ensure(answered.body == made.body, "whole: the body is another one")
@@ -98,7 +100,10 @@ impl Seen {
             }
         }
         for write in &self.writes {
-            let post = self.answers.iter().find(|other| other.request == write.request);
+            let post = self
+                .answers
+                .iter()
+                .find(|other| other.request == write.request);
             // One that nobody waited for may go unheeded.
             let Some(post) = post else { continue };
             let is_here = post.getting.instance == answer.getting.instance;
@@ -131,17 +136,26 @@ impl Seen {
 
     /// (d) Nobody waits longer than the handler takes and a little.
     fn is_in_time(&self, answer: &Answer) -> Verdict {
-        let own = self.made.iter().filter(|made| made.request == answer.request);
+        let own = self
+            .made
+            .iter()
+            .filter(|made| made.request == answer.request);
         let handled: Duration = own.map(|made| made.behaviour.takes).sum();
         let waited = (answer.head.at - answer.sent.at).saturating_sub(handled);
         let is_in_time = waited <= LONGEST_WAIT;
-        ensure(is_in_time, &format!("time: it took {waited:?} besides the handler"))
+        ensure(
+            is_in_time,
+            &format!("time: it took {waited:?} besides the handler"),
+        )
     }
 
     fn everybody_is_answered(&self) -> Verdict {
         let unanswered = &self.unanswered;
         let all = unanswered.is_empty();
-        ensure(all, &format!("answers: none for the requests {unanswered:?}"))
+        ensure(
+            all,
+            &format!("answers: none for the requests {unanswered:?}"),
+        )
     }
 
     /// (e) When all is quiet there is about one call for each time that a response is fresh.
@@ -152,7 +166,10 @@ impl Seen {
         };
         let most = 3 * each;
         let calls = self.quiet_calls;
-        ensure(calls <= most, &format!("quiet: {calls} calls, which is more than {most}"))
+        ensure(
+            calls <= most,
+            &format!("quiet: {calls} calls, which is more than {most}"),
+        )
     }
 
     /// (f) Nothing goes on, and nothing stays for ever.
@@ -160,7 +177,10 @@ impl Seen {
         let left = self.tasks_left;
         ensure(left == 0, &format!("rest: {left} tasks are left"))?;
         let life = self.longest_life;
-        ensure(life <= LONGEST_LIFE, &format!("rest: something lives {life:?}"))
+        ensure(
+            life <= LONGEST_LIFE,
+            &format!("rest: something lives {life:?}"),
+        )
     }
 
     /// The call that made what came from the store, or was another's.
@@ -200,11 +220,7 @@ impl Seen {
 }
 
 fn ensure(is_so: bool, otherwise: &str) -> Verdict {
-    if is_so {
-        Ok(())
-    } else {
-        Err(otherwise.into())
-    }
+    if is_so { Ok(()) } else { Err(otherwise.into()) }
 }
 
 /// How late an instance may heed another's purges.

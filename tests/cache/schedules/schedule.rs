@@ -121,7 +121,11 @@ impl Schedule {
     pub(crate) fn is_faultless(&self) -> bool {
         let is_outage = |(_, event): &(_, _)| matches!(event, Event::Outage(_));
         !self.events.iter().any(is_outage)
-            && self.faults.iter().flatten().all(|fault| *fault == Fault::None)
+            && self
+                .faults
+                .iter()
+                .flatten()
+                .all(|fault| *fault == Fault::None)
     }
 }
 
@@ -202,7 +206,9 @@ impl Draw {
                 is_soft: self.0.is_one_in(4),
             },
             6 if self.0.is_one_in(2) => Event::Outage(self.0.pick(&[50, 700, 3_000]).millis()),
-            7 if self.0.is_one_in(3) => Event::ClockBack(self.0.pick(&[100, 2_000, 9_000]).millis()),
+            7 if self.0.is_one_in(3) => {
+                Event::ClockBack(self.0.pick(&[100, 2_000, 9_000]).millis())
+            }
             _ => Event::Get(Getting {
                 instance,
                 page,

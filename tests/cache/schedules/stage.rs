@@ -337,7 +337,10 @@ impl tower::Service<Request<tower_stash::cache::RequestBody<Body>>> for Handler 
     type Error = Failed;
     type Future = futures_util::future::BoxFuture<'static, Result<Self::Response, Failed>>;
 
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Failed>> {
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Failed>> {
         std::task::Poll::Ready(Ok(()))
     }
 
