@@ -11,7 +11,7 @@ use std::{
 
 use axum::response::Response;
 use tower_stash::{
-    backend::{BackendErrorKind, Broadcast, KeyValue, Op, Signal},
+    backend::{Broadcast, KeyValue, Op, Signal},
     cache::{
         CacheLayer, CacheRule, Coalescing, Consistency, OutcomeKind, Purge, PurgeError,
         PurgeErrorKind,
@@ -74,14 +74,6 @@ enum Hold {
 
 const WAYS: [Way; 4] = [Way::Tag, Way::Url, Way::Group, Way::All];
 const DEPTHS: [Depth; 2] = [Depth::Hard, Depth::Soft];
-const RUNS: [Run; 6] = [
-    Run::Fill,
-    Run::Refresh,
-    Run::Validation,
-    Run::Variant,
-    Run::FirstVariant,
-    Run::Uncoalesced,
-];
 
 impl Origin {
     /// The service's own write, after which it purges.
@@ -109,7 +101,7 @@ impl Origin {
             self.write();
             return changed(request.uri().query());
         }
-        let etag = format!("\"{read}\"");
+        let etag = format!("\"{}\"", read.replace(' ', "-"));
         let mut headers = vec![
             ("cache-control", "max-age=60"),
             ("cache-tag", "tag"),
@@ -129,8 +121,8 @@ impl Origin {
 
 /// What a request that changes something is answered: the header is in the query.
 fn changed(query: Option<&str>) -> Response {
-    let header = query.and_then(|query| query.split_once('='));
-    response(200, &Vec::from_iter(header), "")
+    let query = query.unwrap_or_default().replace('\'', "\"");
+    response(200, &Vec::from_iter(query.split_once('=')), "")
 }
 
 fn instance(
@@ -174,12 +166,17 @@ async fn expect_new(
     for _ in 0..3 {
         let answer = bed.send(get(path, headers)).await;
         let is_old = answer.body != origin.now();
-        let is_stale = answer.kind() == Some(OutcomeKind::Stale);
+        let is_stale = is_stale(&answer);
         assert!(!is_old || (depth == Depth::Soft && is_stale), "{answer:?}");
         last = Some(answer);
     }
     let last = last.unwrap();
     assert!(last.is_hit() && last.body == origin.now(), "{last:?}");
+}
+
+/// Whether it says of itself that it is.
+fn is_stale(answer: &Answer) -> bool {
+    answer.cache_status().contains("ttl=-")
 }
 
 async fn expect_old(bed: &Bed, origin: &Origin) {
@@ -319,8 +316,8 @@ async fn purge_during(run: Run, hold: Hold, way: Way, depth: Depth, is_own: bool
     gate.stay_open();
     sent.await.unwrap();
     let late = late.await.unwrap();
-    let is_stale = depth == Depth::Soft && late.kind() == Some(OutcomeKind::Stale);
-    assert!(late.body == origin.now() || is_stale, "{late:?}");
+    let is_allowed = late.body == origin.now() || (depth == Depth::Soft && is_stale(&late));
+    assert!(is_allowed, "{late:?}");
     settled().await;
     for bed in [&one, &other] {
         expect_new(bed, path, &[english], depth, &origin).await;
@@ -329,7 +326,7 @@ async fn purge_during(run: Run, hold: Hold, way: Way, depth: Depth, is_own: bool
 }
 
 async fn purge_during_each_step(run: Run) {
-    let calls = (0..10).flat_map(|calls| [When::Before, When::After].map(|when| (calls, when)));
+    let calls = (0..8).flat_map(|calls| [When::Before, When::After].map(|when| (calls, when)));
     let holds = calls.map(|(calls, when)| Hold::Backend(calls, when));
     for hold in once(Hold::Handler).chain(holds) {
         for way in WAYS {
@@ -436,13 +433,15 @@ async fn who_comes_after_the_purge_of_a_url_does_not_wait_for_what_was_begun_bef
     let origin = Origin::default();
     let [one, other] = instances(&Rig::new(), &origin);
     other.send(get("/other", &[])).await;
-    for bed in [&one, &other] {
+    for (bed, path) in [(&one, "/a"), (&other, "/b")] {
         let gate = origin.shut();
-        let first = one.sending(get("/a", &[])).await;
+        let first = one.sending(get(path, &[])).await;
         origin.write();
-        bed.layer.purge().url("http://example.com/a").await.unwrap();
+        purge_as(&bed.layer.purge(), Way::Url, Depth::Hard, path)
+            .await
+            .unwrap();
         settled().await;
-        assert_eq!(one.get().await.body, origin.now());
+        assert_eq!(one.send(get(path, &[])).await.body, origin.now());
         gate.open();
         assert_ne!(first.await.unwrap().body, origin.now());
     }
@@ -501,7 +500,7 @@ async fn what_an_unsafe_request_changes_is_purged_everywhere() {
         ("/b", "location=/a"),
         ("/b", "location=http://example.com/a"),
         ("/b", "content-location=/a"),
-        ("/b", "cache-group-invalidation=\"group\""),
+        ("/b", "cache-group-invalidation='group'"),
     ] {
         for method in ["POST", "DELETE", "STRANGE"] {
             let origin = Origin::default();
@@ -655,6 +654,7 @@ async fn a_stamp_that_is_evicted_is_in_the_journal_and_in_who_knew_it() {
     other.get().await;
     origin.write();
     one.layer.purge().tag("tag").await.unwrap();
+    settled().await;
     assert!(rig.evict("t1").await > 0);
     expect_new(&other, "/a", &[], Depth::Hard, &origin).await;
     expect_new(&one, "/a", &[], Depth::Hard, &origin).await;
@@ -745,7 +745,7 @@ async fn a_purge_that_succeeds_ends_the_doubt_of_one_that_failed() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unsafe_request_in_an_outage_holds_here_and_later_everywhere() {
-    for said in ["", "cache-group-invalidation=\"group\""] {
+    for said in ["", "cache-group-invalidation='group'"] {
         let origin = Origin::default();
         let backend = faulty();
         let [one, other] = instances(&backend, &origin);
@@ -971,7 +971,6 @@ async fn only_absolute_urls_that_a_rule_is_for_can_be_purged() {
         let error = purge.url(url).await.unwrap_err();
         assert_eq!(error.kind(), PurgeErrorKind::NoRule, "{url}");
     }
-    let _ = BackendErrorKind::Unavailable;
 }
 
 #[tokio::test(start_paused = true)]

@@ -109,7 +109,7 @@ impl Purges {
         settings: &Settings,
     ) -> Result<()> {
         let max_age = self.max_age(settings);
-        let is_current = |within| self.mirror().is_current(asked, within);
+        let is_current = |within| is_current(&self.mirror(), asked, within);
         if is_current(max_age.min(POLL_INTERVAL)) {
             return Ok(());
         }
@@ -138,10 +138,10 @@ impl Purges {
     ) -> bool {
         let max_age = self.max_age(settings);
         let mirror = self.mirror();
-        if !mirror.is_current(asked, max_age) {
+        if !is_current(&mirror, asked, max_age) {
             return false;
         }
-        let is_due = !mirror.is_current(asked, max_age.min(POLL_INTERVAL));
+        let is_due = !is_current(&mirror, asked, max_age.min(POLL_INTERVAL));
         drop(mirror);
         if is_due && let Ok(turn) = Arc::clone(&self.polling).try_lock_owned() {
             let purges = Arc::clone(self);
@@ -346,14 +346,19 @@ impl Purges {
 
     /// Takes it that a URL was purged just now, of which the store will not know.
     pub(super) fn presume_url(&self, url: &UrlKey) {
-        self.urls.enter(url.page(), self.now());
+        self.urls.enter(url.page(), self.soon());
     }
 
     /// The same of a tag.
     pub(super) fn presume(&self, tag: Tag) {
-        let at = self.now();
+        let at = self.soon();
         let severity = Severity::Hard;
         self.mirror_mut().enter(Purge { tag, severity, at });
+    }
+
+    /// A time that no version has passed yet, which may be a little later than the clock.
+    fn soon(&self) -> Timestamp {
+        self.now() + Duration::from_millis(1)
     }
 
     fn remember(&self, version: Version, journal: &Journal) {
@@ -399,6 +404,16 @@ impl fmt::Debug for Purges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Purges").finish_non_exhaustive()
     }
+}
+
+/// Whether a poll was sent so shortly before it was asked for; if it must be none at all, after that.
+/// Of two in one instant nobody knows which was the first.
+fn is_current(mirror: &Mirror, asked: Monotonic, within: Duration) -> bool {
+    if within.is_zero() {
+        let last = mirror.time().sampled_at();
+        return last.is_some_and(|sent| sent > asked);
+    }
+    mirror.is_current(asked, within)
 }
 
 /// How long a stamp is kept: longer than whatever it may be asked of.
