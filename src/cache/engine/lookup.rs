@@ -163,8 +163,8 @@ impl Core {
     ) -> Option<Begun> {
         let is_used = self.near.is_used() && settings.consistency != Consistency::Strict;
         is_used.then(|| {
-            let generation = self.purges.generation();
-            self.near.begin(&url.page(), sent, generation)
+            let gaps = self.purges.gaps();
+            self.near.begin(&url.page(), sent, gaps)
         })
     }
 
@@ -191,12 +191,12 @@ impl Core {
             None => Place::Url(*asking.url()),
         };
         let key = place.page();
-        let generation = self.purges.generation();
-        let held = self.near.find(&key, asked, max_age, generation)?;
+        let gaps = self.purges.gaps();
+        let held = self.near.find(&key, asked, max_age, gaps)?;
         if !self.purges.ask_aside(asked, settings, &self.tasks) {
             self.purges.keep_current(asked, settings).await.ok()?;
         }
-        let is_current = self.purges.generation() == generation && held.belongs(&place, asking);
+        let is_current = self.purges.gaps() == gaps && held.belongs(&place, asking);
         let standing = self.purges.known_standing(&held.entry, asking.url());
         if !is_current || standing == Some(Standing::Purged) {
             self.near.discard(&key);

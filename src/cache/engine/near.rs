@@ -2,7 +2,8 @@
 //!
 //! A copy here may be behind what is stored: by as much as the settings allow an instance to be
 //! behind the others, and no more. So it counts from when the call was sent that brought it, and
-//! every use of it asks what was purged, as the use of what was just read does.
+//! every use of it asks what was purged, as the use of what was just read does. Where a purge may have
+//! been missed, all copies of before are void.
 
 use std::{
     fmt,
@@ -35,14 +36,14 @@ struct Copied {
     body: Bytes,
     version: Version,
     sent: Monotonic,
-    generation: u64,
+    gaps: u64,
 }
 
 /// What was known before a call was sent that may bring a copy.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cache) struct Begun {
     sent: Monotonic,
-    generation: u64,
+    gaps: u64,
     forgotten: u64,
 }
 
@@ -74,10 +75,10 @@ impl Near {
     }
 
     /// A call is about to be sent for what stands under this page, or for one of its variants.
-    pub(in crate::cache) fn begin(&self, page: &Key, sent: Monotonic, generation: u64) -> Begun {
+    pub(in crate::cache) fn begin(&self, page: &Key, sent: Monotonic, gaps: u64) -> Begun {
         Begun {
             sent,
-            generation,
+            gaps,
             forgotten: self.group(page).load(Ordering::Acquire),
         }
     }
@@ -104,7 +105,7 @@ impl Near {
             body: held.body.clone(),
             version: held.version,
             sent: begun.sent,
-            generation: begun.generation,
+            gaps: begun.gaps,
         };
         copies.insert(place.clone(), copied);
         // Whoever forgot it in this moment did not find it yet.
@@ -113,19 +114,19 @@ impl Near {
         }
     }
 
-    /// The copy of what stands in a place, if it was sent for no longer ago than this and in this
-    /// generation.
+    /// The copy of what stands in a place, if it was sent for no longer ago than this, and
+    /// nothing was missed since.
     pub(in crate::cache) fn find(
         &self,
         place: &Key,
         at: Monotonic,
         max_age: Duration,
-        generation: u64,
+        gaps: u64,
     ) -> Option<Held> {
         let copies = self.copies.as_ref()?;
         let copied = copies.get(place)?;
         let age = at.saturating_duration_since(copied.sent);
-        if age >= max_age || copied.generation != generation {
+        if age >= max_age || copied.gaps != gaps {
             copies.remove(place);
             return None;
         }
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_of_another_generation_is_void() {
+    fn a_copy_of_before_a_gap_is_void() {
         let near = Near::new(1 << 20);
         keep(&near, &key(1), &held(5, 10));
         let found = near.find(&key(1), monotonic_now(), MAX_AGE, 1);

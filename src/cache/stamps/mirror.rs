@@ -37,6 +37,8 @@ pub(in crate::cache) struct Mirror {
     /// Rises with `since`, and whenever something fetched may be incomplete.
     epoch: u64,
     generation: u64,
+    /// How often something may have been missed.
+    gaps: u64,
     /// The last poll that was answered was sent then.
     polled: Option<Monotonic>,
     /// Tags whose purge may or may not have happened, and until when that matters.
@@ -110,6 +112,7 @@ impl Mirror {
             since: Timestamp::default(),
             epoch: 0,
             generation: 0,
+            gaps: 0,
             polled: None,
             doubted: LinkedHashMap::new(),
             doubts: 0,
@@ -275,6 +278,11 @@ impl Mirror {
         self.generation
     }
 
+    /// How often this process may have missed a purge, of a URL too.
+    pub(in crate::cache) fn gaps(&self) -> u64 {
+        self.gaps
+    }
+
     /// Makes copies void, as after a purge of a URL by this process.
     pub(in crate::cache) fn begin_generation(&mut self) {
         self.generation = self.generation.saturating_add(1);
@@ -366,6 +374,7 @@ impl Mirror {
         self.fetched.clear();
         self.raise_since(since);
         self.begin_generation();
+        self.gaps = self.gaps.saturating_add(1);
     }
 
     fn take(&mut self, at: Monotonic, version: Version, journal: &Journal) {

@@ -329,6 +329,11 @@ impl Purges {
         self.mirror().generation()
     }
 
+    /// How often this process may have missed a purge, of a URL too.
+    pub(in crate::cache) fn gaps(&self) -> u64 {
+        self.mirror().gaps()
+    }
+
     /// Makes copies in the process void, as a URL was purged.
     pub(super) fn begin_generation(&self) {
         self.mirror_mut().begin_generation();
