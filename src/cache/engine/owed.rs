@@ -10,6 +10,7 @@ use tokio::{runtime::Handle, time::sleep};
 
 use super::{Core, all::all};
 use crate::{
+    backend::Result,
     cache::{
         stamps::{Severity, Tag},
         url::UrlKey,
@@ -77,6 +78,26 @@ impl Core {
         if is_owing {
             self.begin_to_pay(max_life);
         }
+    }
+
+    /// Purges a URL or a value for someone who is told whether that went well. Where the store does
+    /// not answer, this process takes it for purged, and goes on trying for half a minute.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it is purged, or not, or is purged shortly.
+    pub(in crate::cache) async fn purge_url_or_owe(
+        self: &Arc<Self>,
+        url: &UrlKey,
+        max_life: Duration,
+    ) -> Result<()> {
+        let purged = self.purge_url(url, Severity::Hard).await;
+        if purged.is_err() {
+            self.hold(Owing::Url(*url));
+            self.owe(Owing::Url(*url));
+            self.begin_to_pay(max_life);
+        }
+        purged
     }
 
     async fn pay(&self, owing: Owing, max_life: Duration) -> bool {

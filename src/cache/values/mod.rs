@@ -22,8 +22,7 @@ use crate::{error::ConfigError, key::KeyPart};
 /// use serde::{Deserialize, Serialize};
 /// use tower_stash::{
 ///     backend::MemoryBackend,
-///     cache::{CacheLayer, Keep, Values},
-///     policy::Routes,
+///     cache::{CacheLayer, CacheRule, Keep, Values},
 /// };
 ///
 /// #[derive(Serialize, Deserialize)]
@@ -40,8 +39,8 @@ use crate::{error::ConfigError, key::KeyPart};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// // Without a service too: a layer that is put around nothing needs no routes.
-/// let cache = CacheLayer::new(MemoryBackend::new(), Routes::new())?;
+/// // In a program without a service the layer is put around nothing, and its rule is for nothing.
+/// let cache = CacheLayer::new(MemoryBackend::new(), CacheRule::new("pages")?)?;
 /// let users = cache.values::<User>("user", 1)?;
 /// assert_eq!(user(&users, 7).await?.name, "user 7");
 /// # Ok(())
@@ -97,7 +96,7 @@ impl<T> Values<T> {
     /// # Errors
     ///
     /// The backend does not answer: other instances may use the value until it is no longer fresh.
-    /// This one does not.
+    /// This one does not, and goes on trying for half a minute.
     pub async fn remove(&self, id: impl KeyPart) -> Result<(), PurgeError> {
         let want = self.want(id, Keep::new(Duration::ZERO));
         want.remove().await.map_err(PurgeError::from)
@@ -174,7 +173,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Values<T> {
     /// # Errors
     ///
     /// The backend does not answer: other instances may use the former value until it is no longer
-    /// fresh. This one does not.
+    /// fresh. This one does not, and goes on trying for half a minute to remove it.
     ///
     /// # Cancel safety
     ///

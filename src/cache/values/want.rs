@@ -109,7 +109,9 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Want<T> {
                         self.note(OutcomeKind::Collapsed);
                         return Ok(value);
                     }
-                    break (turns.alone(&found), Err(NotStored::NotLeader));
+                    if !turns.begins_again(&*self.ask, &deposited).await {
+                        break (turns.alone(&found), Err(NotStored::NotLeader));
+                    }
                 }
                 Turn::Look => {}
             }
@@ -184,6 +186,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Want<T> {
     /// What is stored, and what that is to the caller; nothing, where the backend does not answer.
     async fn look(&self) -> Option<(Found, Use<T>)> {
         let core = &self.shared.core;
+        core.listen(self.shared.settings.max_life);
         match core.look(&*self.ask, &self.shared.settings).await {
             Ok(found) => {
                 let used = self.judge(&found);

@@ -11,7 +11,6 @@ use crate::{
     cache::{
         NotStored,
         engine::{Asking as _, Page, Stake},
-        stamps::Severity,
     },
     clock::monotonic_now,
 };
@@ -21,6 +20,7 @@ impl<T> Want<T> {
     pub(super) async fn set(self, body: Result<Bytes, NotStored>) -> backend::Result<()> {
         let core = &self.shared.core;
         let key = self.ask.url();
+        core.listen(self.shared.settings.max_life);
         core.flights.detach(&key.page());
         let stored = match body {
             Ok(body) => self.write(body).await,
@@ -39,7 +39,9 @@ impl<T> Want<T> {
     pub(super) async fn remove(self) -> backend::Result<()> {
         let core = &self.shared.core;
         let key = self.ask.url();
-        core.purge_url(key, Severity::Hard).await
+        let max_life = self.shared.settings.max_life;
+        core.listen(max_life);
+        core.purge_url_or_owe(key, max_life).await
     }
 
     /// Stores this, unless something newer is there; says whether it did.
