@@ -18,6 +18,7 @@ mod fixture;
 mod freshness;
 mod grpc;
 mod limits;
+mod near;
 mod outage;
 mod privacy;
 mod purge;
@@ -27,3 +28,4 @@ mod schedule_runs;
 mod schedules;
 #[path = "../support/stress.rs"]
 mod stress;
+mod values;
