@@ -58,7 +58,7 @@ pub(super) fn hit(ttl: i64) -> CacheStatus {
 }
 
 /// The status of what the handler answered.
-pub(super) fn forwarded(why: Forward, outcome: &CacheOutcome) -> CacheStatus {
+pub(super) fn forwarded(why: Forward, outcome: CacheOutcome) -> CacheStatus {
     let detail = outcome.detail();
     CacheStatus {
         handling: Handling::Forwarded(Forwarded {

@@ -153,7 +153,7 @@ impl<B: Body<Data = Bytes>> Copied<B> {
 
     /// Who knows that there is no more need not ask for it.
     fn notice_the_end(&mut self) {
-        if self.body.as_ref().is_some_and(|body| body.is_end_stream()) {
+        if self.body.as_ref().is_some_and(Body::is_end_stream) {
             self.finish();
         }
     }
@@ -176,12 +176,12 @@ impl<B: Body<Data = Bytes>> Copied<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(|body| body.is_end_stream())
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let body = self.body.as_ref();
-        body.map_or_else(|| SizeHint::with_exact(0), |body| body.size_hint())
+        body.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

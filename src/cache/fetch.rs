@@ -65,7 +65,7 @@ impl<S> Visit<S> {
         let request = Request::from_parts(self.case.ask.request.clone(), self.case.ask.body());
         let response = self.inner.call(request).await?;
         let mut response = response.map(ResponseBody::passed);
-        let note = self.case.note(forwarded(why, &outcome), outcome);
+        let note = self.case.note(forwarded(why, outcome), outcome);
         note.write_on(&mut response);
         Ok(response)
     }
@@ -346,7 +346,7 @@ impl<S> Visit<S> {
             ..CacheOutcome::new(OutcomeKind::Miss)
         };
         self.case
-            .note(forwarded(why, &outcome), outcome)
+            .note(forwarded(why, outcome), outcome)
             .write_on(&mut response);
         response
     }

@@ -43,10 +43,10 @@ pin_project! {
         E: 'static,
     {
         fn drop(this: Pin<&mut Self>) {
-            if let StateProjection::Visiting { visit, handover } = this.project().state.project() {
-                if let Some(visit) = visit.take() {
-                    handover.go_on(visit);
-                }
+            if let StateProjection::Visiting { visit, handover } = this.project().state.project()
+                && let Some(visit) = visit.take()
+            {
+                handover.go_on(visit);
             }
         }
     }

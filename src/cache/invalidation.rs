@@ -72,7 +72,7 @@ impl Invalidation {
         let note = Note {
             rule: self.rule,
             name: self.shared.settings.name.clone(),
-            status: forwarded(Forward::Method, &outcome),
+            status: forwarded(Forward::Method, outcome),
             outcome,
         };
         note.write_on(&mut response);

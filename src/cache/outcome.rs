@@ -68,7 +68,7 @@ impl CacheOutcome {
     }
 
     /// The one reason that the client is told.
-    pub(super) fn detail(&self) -> Option<&'static str> {
+    pub(super) fn detail(self) -> Option<&'static str> {
         let bypass = self.bypass.map(Bypass::as_str);
         bypass.or_else(|| self.not_stored.map(NotStored::as_str))
     }

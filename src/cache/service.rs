@@ -76,7 +76,7 @@ where
                 let note = Note {
                     rule,
                     name: self.shared.settings.name.clone(),
-                    status: forwarded(Forward::Bypass, &outcome),
+                    status: forwarded(Forward::Bypass, outcome),
                     outcome,
                 };
                 let request = Request::from_parts(parts, RequestBody::passed(body));

@@ -266,7 +266,7 @@ impl Deposit {
             Put::Stored(version) => return Ok(Some(self.deposited(record, version, standing))),
             Put::Conflict { current, now } => (current, now),
         };
-        self.on_conflict(storing, current, now)?;
+        self.on_conflict(storing, current.as_ref(), now)?;
         Ok(None)
     }
 
@@ -305,7 +305,7 @@ impl Deposit {
             }
             Put::Conflict { current, now } => (current, now),
         };
-        self.on_conflict(Storing::Head, current, now)?;
+        self.on_conflict(Storing::Head, current.as_ref(), now)?;
         Ok(None)
     }
 
@@ -313,36 +313,31 @@ impl Deposit {
     fn on_conflict(
         &mut self,
         storing: Storing,
-        current: Option<backend::Entry>,
+        current: Option<&backend::Entry>,
         now: Timestamp,
     ) -> Result<(), Refused> {
         let present = Present {
             now,
             skew: self.stake.core.store.clock_skew(),
         };
-        let record = current
-            .as_ref()
-            .map(|entry| Record::decode(entry.value.clone()));
-        let found = current
-            .as_ref()
-            .zip(record.as_ref())
-            .map(|(entry, record)| {
-                let occupant = match record {
-                    // A fetch that began before it must not make good what it says.
-                    Ok(Record::Entry { entry, .. }) if entry.flags.has(Flag::SoftlyPurged) => {
-                        Occupant::Tombstone
-                    }
-                    Ok(Record::Entry { entry, .. }) => Occupant::Entry {
-                        checked: entry.checked,
-                    },
-                    Ok(Record::Head(head)) => Occupant::Head {
-                        generation: head.generation,
-                    },
-                    Ok(Record::Tombstone) => Occupant::Tombstone,
-                    _ => Occupant::Unreadable,
-                };
-                (occupant, entry.version)
-            });
+        let record = current.map(|entry| Record::decode(entry.value.clone()));
+        let found = current.zip(record.as_ref()).map(|(entry, record)| {
+            let occupant = match record {
+                // A fetch that began before it must not make good what it says.
+                Ok(Record::Entry { entry, .. }) if entry.flags.has(Flag::SoftlyPurged) => {
+                    Occupant::Tombstone
+                }
+                Ok(Record::Entry { entry, .. }) => Occupant::Entry {
+                    checked: entry.checked,
+                },
+                Ok(Record::Head(head)) => Occupant::Head {
+                    generation: head.generation,
+                },
+                Ok(Record::Tombstone) => Occupant::Tombstone,
+                _ => Occupant::Unreadable,
+            };
+            (occupant, entry.version)
+        });
         let next = on_store_conflict(storing, self.entry.checked, found, present);
         let is_page = storing == Storing::Head || matches!(self.place, Place::Url(_));
         let version = found.map(|(_, version)| version);

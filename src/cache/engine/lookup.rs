@@ -302,11 +302,15 @@ impl Core {
         let variant = asking.variant(&head);
         let stored = self.store.get(&variant.page()).await?;
         let place = Place::Variant { head, variant };
-        let held = stored.and_then(|stored| {
+        let found = stored.and_then(|stored| {
             let record = Record::decode(self.near.own(stored.value)).ok()?;
             Held::of(record, stored.version, &place, asking)
         });
-        Ok(Found { place, page, held })
+        Ok(Found {
+            place,
+            page,
+            held: found,
+        })
     }
 }
 

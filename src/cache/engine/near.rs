@@ -100,14 +100,14 @@ impl Near {
         if is_older {
             return;
         }
-        let copied = Copied {
+        let made = Copied {
             entry: Arc::clone(&held.entry),
             body: held.body.clone(),
             version: held.version,
             sent: begun.sent,
             gaps: begun.gaps,
         };
-        copies.insert(place.clone(), copied);
+        copies.insert(place.clone(), made);
         // Whoever forgot it in this moment did not find it yet.
         if group.load(Ordering::Acquire) != begun.forgotten {
             copies.remove(place);
@@ -124,17 +124,17 @@ impl Near {
         gaps: u64,
     ) -> Option<Held> {
         let copies = self.copies.as_ref()?;
-        let copied = copies.get(place)?;
-        let age = at.saturating_duration_since(copied.sent);
-        if age >= max_age || copied.gaps != gaps {
+        let found = copies.get(place)?;
+        let age = at.saturating_duration_since(found.sent);
+        if age >= max_age || found.gaps != gaps {
             copies.remove(place);
             return None;
         }
         Some(Held {
-            entry: copied.entry,
-            body: copied.body,
+            entry: found.entry,
+            body: found.body,
             unpacked: None,
-            version: copied.version,
+            version: found.version,
             standing: Standing::Valid,
         })
     }

@@ -27,7 +27,7 @@ pub(super) struct Owed {
 
 #[derive(Default)]
 struct Debts {
-    debts: LinkedHashMap<Owing, Debt>,
+    owing: LinkedHashMap<Owing, Debt>,
     number: u64,
     is_being_paid: bool,
 }
@@ -141,9 +141,9 @@ impl Core {
             number: owed.number,
             until: monotonic_now() + PATIENCE,
         };
-        let earlier = owed.debts.insert(owing, debt);
-        let surplus = if owed.debts.len() > MAX_DEBTS {
-            owed.debts.pop_front()
+        let earlier = owed.owing.insert(owing, debt);
+        let surplus = if owed.owing.len() > MAX_DEBTS {
+            owed.owing.pop_front()
         } else {
             None
         };
@@ -198,16 +198,16 @@ impl Core {
 impl Owed {
     fn all(&self) -> Vec<(Owing, Debt)> {
         let debts = self.lock();
-        let debts = debts.debts.iter();
+        let debts = debts.owing.iter();
         debts.map(|(owing, debt)| (*owing, *debt)).collect()
     }
 
     /// Forgets a debt, unless the same is owed again meanwhile.
     fn remove(&self, owing: Owing, debt: Debt) -> bool {
         let mut debts = self.lock();
-        let is_same = debts.debts.get(&owing) == Some(&debt);
+        let is_same = debts.owing.get(&owing) == Some(&debt);
         if is_same {
-            debts.debts.remove(&owing);
+            debts.owing.remove(&owing);
         }
         is_same
     }
@@ -215,7 +215,7 @@ impl Owed {
     /// Whether nothing is owed any more; then nobody pays any more.
     fn has_ended(&self) -> bool {
         let mut debts = self.lock();
-        let has_ended = debts.debts.is_empty();
+        let has_ended = debts.owing.is_empty();
         debts.is_being_paid = !has_ended;
         has_ended
     }

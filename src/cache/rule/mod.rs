@@ -36,6 +36,10 @@ pub struct CacheRule {
 }
 
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a choice of its own, and any of them may stand beside any other"
+)]
 pub(super) struct Shape {
     pub(super) name: Arc<str>,
     pub(super) decisions: Arc<Decisions>,
@@ -287,10 +291,10 @@ impl CacheRule {
         for part in &shape.key_parts {
             part.extractor.check()?;
         }
-        shape
-            .condition
-            .as_ref()
-            .map_or(Ok(()), |condition| condition.check())
+        match &shape.condition {
+            Some(condition) => condition.check(),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn shape(&self) -> &Shape {

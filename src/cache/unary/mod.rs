@@ -131,7 +131,7 @@ fn passed<B>(
     let note = Note {
         rule,
         name: shared.settings.name.clone(),
-        status: forwarded(Forward::Bypass, &outcome),
+        status: forwarded(Forward::Bypass, outcome),
         outcome,
     };
     let mut response = response.map(ResponseBody::passed);
