@@ -136,6 +136,12 @@ impl Rejection {
     }
 
     /// The same problem, of this type (a URI).
+    #[cfg(any(
+        test,
+        feature = "idempotency",
+        feature = "rate-limit",
+        feature = "session"
+    ))]
     pub(crate) fn with_type(mut self, problem_type: impl Into<Cow<'static, str>>) -> Self {
         self.problem_type = problem_type.into();
         self

@@ -87,6 +87,8 @@ impl Record {
     }
 
     /// The bytes to be stored; `None` for a response of so many fields that it could not be read again.
+    /// Each kind is written by itself; this is for who reads any of them.
+    #[cfg(any(test, feature = "testing"))]
     pub(in crate::cache) fn encode(&self) -> Option<Bytes> {
         Some(match self {
             Self::Entry { entry, body } => entry.encode(std::slice::from_ref(body))?,
