@@ -45,6 +45,9 @@ impl<S> Visit<S> {
             Ok(found) => found,
             Err(error) => {
                 UNAVAILABLE.warn(&error);
+                if self.case.ask.directives.only_if_cached {
+                    return Ok(only_if_cached(&self.case.ask.rule));
+                }
                 let outcome = CacheOutcome::unstored(OutcomeKind::Unavailable, NotStored::Backend);
                 return self.pass(outcome, Forward::Bypass).await;
             }

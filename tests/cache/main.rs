@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and says where"
 )]
 
+mod allocations;
 mod basics;
 mod bodies;
 mod coalescing;
@@ -19,13 +20,18 @@ mod freshness;
 mod grpc;
 mod limits;
 mod near;
+mod observability;
+#[path = "../support/observed.rs"]
+mod observed;
 mod outage;
 mod privacy;
 mod purge;
 mod purge_service;
+mod readiness;
 mod rig;
 mod schedule_runs;
 mod schedules;
+mod stacks;
 #[path = "../support/stress.rs"]
 mod stress;
 mod values;
