@@ -35,3 +35,6 @@ mod stacks;
 #[path = "../support/stress.rs"]
 mod stress;
 mod values;
+
+/// The layer that is tested, as metrics name it.
+const LAYER: &str = "cache";

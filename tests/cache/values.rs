@@ -13,9 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tower_stash::{
-    backend::{
-        BackendErrorKind, Broadcast, KeyValue, MemoryBackend, Op, Timeout,
-    },
+    backend::{BackendErrorKind, Broadcast, KeyValue, MemoryBackend, Op, Timeout},
     cache::{CacheLayer, CacheRule, Coalescing, Keep, PurgeErrorKind, Values},
     testing::{Fault, FaultBackend},
 };
