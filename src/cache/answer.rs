@@ -27,13 +27,17 @@ pub(super) struct Note {
     pub(super) name: CacheName,
     pub(super) status: CacheStatus,
     pub(super) outcome: CacheOutcome,
+    /// Whether there is a client: what is fetched for nobody is no request.
+    pub(super) is_counted: bool,
 }
 
 impl Note {
     /// Writes it on the response.
     pub(super) fn write_on<B>(self, response: &mut Response<B>) {
         let shape = self.rule.shape();
-        shape.decisions.record(self.outcome.kind.as_str());
+        if self.is_counted {
+            shape.decisions.record(self.outcome.kind.as_str());
+        }
         let headers = response.headers_mut();
         hygiene::cut_tags(headers);
         self.status.append_to(headers, &self.name);

@@ -28,6 +28,8 @@ use crate::clock::Timestamp;
 pub(super) struct Case {
     pub(super) shared: Arc<Shared>,
     pub(super) ask: Arc<Ask>,
+    /// Whether a client waits for it.
+    pub(super) has_client: bool,
 }
 
 /// What a stored response is to a request.
@@ -126,6 +128,7 @@ impl Case {
             name: self.shared.settings.name.clone(),
             status,
             outcome,
+            is_counted: self.has_client,
         }
     }
 

@@ -74,6 +74,7 @@ impl Invalidation {
             name: self.shared.settings.name.clone(),
             status: forwarded(Forward::Method, outcome),
             outcome,
+            is_counted: true,
         };
         note.write_on(&mut response);
         Ok(response)

@@ -78,6 +78,7 @@ where
                     name: self.shared.settings.name.clone(),
                     status: forwarded(Forward::Bypass, outcome),
                     outcome,
+                    is_counted: true,
                 };
                 let request = Request::from_parts(parts, RequestBody::passed(body));
                 ResponseFuture::passing(self.inner.call(request), Some(note))
@@ -91,6 +92,7 @@ where
                     case: Case {
                         shared: Arc::clone(&self.shared),
                         ask: Arc::new(ask),
+                        has_client: true,
                     },
                     handover: Arc::clone(&handover),
                 };

@@ -94,7 +94,7 @@ impl<S> Visit<S> {
         if let Some((outcome, why)) = self.passing(&wanted) {
             return self.pass(outcome, why).await;
         }
-        let Case { shared, ask } = self.case.clone();
+        let Case { shared, ask, .. } = self.case.clone();
         let core = &shared.core;
         let mut turns = Turns::new(core, ask.url_key().page(), self.case.coalescing());
         let (stake, started) = loop {
@@ -185,7 +185,10 @@ impl<S> Visit<S> {
         let visit = Self {
             inner: self.inner.clone(),
             is_ready: false,
-            case: self.case.clone(),
+            case: Case {
+                has_client: false,
+                ..self.case.clone()
+            },
             handover: Arc::default(),
         };
         let tasks = Arc::clone(&core.tasks);

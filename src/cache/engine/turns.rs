@@ -119,6 +119,11 @@ impl Turns {
     /// Another instance has stored it: who waits here gets it as well.
     pub(in crate::cache) fn land(&mut self, place: Place, held: Held) {
         if let Some((_, lead)) = self.lead.take() {
+            // Each who takes it over unpacks it for himself.
+            let held = Held {
+                unpacked: None,
+                ..held
+            };
             lead.land(Landing::Stored(Arc::new(Deposited { place, held })));
         }
     }

@@ -117,6 +117,7 @@ impl Explanation {
         let case = Case {
             shared: Arc::clone(shared),
             ask: Arc::new(ask),
+            has_client: false,
         };
         let found = match core.look(&*case.ask, &shared.settings).await {
             Ok(found) => found,

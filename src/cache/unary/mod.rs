@@ -114,6 +114,7 @@ impl<S, Q> Unary<S, Q> {
             case: Case {
                 shared,
                 ask: Arc::new(ask),
+                has_client: true,
             },
             handover,
         };
@@ -133,6 +134,7 @@ fn passed<B>(
         name: shared.settings.name.clone(),
         status: forwarded(Forward::Bypass, outcome),
         outcome,
+        is_counted: true,
     };
     let mut response = response.map(ResponseBody::passed);
     note.write_on(&mut response);
