@@ -294,6 +294,11 @@ impl Mirror {
             .is_some_and(|sent| at.saturating_duration_since(sent) <= max_age)
     }
 
+    /// Whether a poll was sent after this and answered.
+    pub(in crate::cache) fn is_later_than(&self, at: Monotonic) -> bool {
+        self.polled.is_some_and(|sent| sent > at)
+    }
+
     /// What is known of the backend's clock.
     pub(in crate::cache) fn time(&self) -> &BackendTime {
         &self.time

@@ -415,8 +415,7 @@ impl fmt::Debug for Purges {
 /// Of two in one instant nobody knows which was the first.
 fn is_current(mirror: &Mirror, asked: Monotonic, within: Duration) -> bool {
     if within.is_zero() {
-        let last = mirror.time().sampled_at();
-        return last.is_some_and(|sent| sent > asked);
+        return mirror.is_later_than(asked);
     }
     mirror.is_current(asked, within)
 }
