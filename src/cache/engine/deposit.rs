@@ -143,7 +143,7 @@ impl Deposit {
             variants.keep(&page, variant.check(), self.life());
         }
         match self.stake.holding.take() {
-            Some(holding) => holding.spend(),
+            Some(holding) => holding.spend(self.entry.checked),
             None => self.stake.core.end_pass(&self.stake.lease).await,
         }
         if let Some(lead) = self.stake.lead.take() {

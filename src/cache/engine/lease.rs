@@ -8,6 +8,7 @@ use tokio::{runtime::Handle, task::AbortHandle, time::sleep};
 use super::{store::Store, tasks::Tasks};
 use crate::{
     backend::{Precondition, Version},
+    clock::Timestamp,
     key::Key,
 };
 
@@ -50,9 +51,11 @@ impl Holding {
         }
     }
 
-    /// Leaves the lease to expire: what was fetched is stored, and says which lease may be replaced.
-    pub(in crate::cache) fn spend(mut self) {
-        self.held = None;
+    /// Leaves the lease to expire: what was fetched is stored, and its time says which lease may be
+    /// replaced. One that it does not name, as the clock was set back, is deleted.
+    pub(in crate::cache) fn spend(mut self, checked: Timestamp) {
+        self.held
+            .take_if(|held| held.version.written_at() == checked);
     }
 
     /// Says in the place of the lease, and for so long, that nobody need wait for a response here.
