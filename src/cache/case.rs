@@ -137,9 +137,17 @@ impl Case {
         if merge::subject(&base.entry.headers, not_modified) == Subject::Other {
             return false;
         }
-        let purges = &self.shared.core.purges;
-        let standing = purges.standing(&base.entry, self.ask.url_key()).await;
-        standing.is_ok_and(|standing| standing != Standing::Purged)
+        self.is_present(base).await
+    }
+
+    /// Whether a response that was found some time ago is not purged by now.
+    pub(super) async fn is_present(&self, held: &Held) -> bool {
+        let core = &self.shared.core;
+        let (url, settings) = (self.ask.url_key(), &self.shared.settings);
+        let standing = core.purges.present_standing(&held.entry, url, settings);
+        standing
+            .await
+            .is_ok_and(|standing| standing != Standing::Purged)
     }
 
     /// Who fetches. Whose response may be his own waits for nobody.

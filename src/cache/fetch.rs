@@ -15,7 +15,7 @@ use tower_service::Service;
 use super::{
     answer::forwarded,
     body::{ResponseBody, copy_aside},
-    case::{Base, Wanted},
+    case::{Base, Case, Wanted},
     engine::{Capture, Deposit, Held, Limits, Page, Place, Stake},
     outcome::{CacheOutcome, OutcomeKind},
     record::{Entry, Flag, Flags, Tags},
@@ -49,6 +49,18 @@ pub(super) struct Fetch {
     pub(super) stake: Stake,
     /// What is fetched was not there before this; or why it is not to be stored.
     pub(super) started: Result<Timestamp, NotStored>,
+}
+
+impl Fetch {
+    /// What may stand in for an error may have been purged while the handler was at work.
+    async fn drop_what_was_purged(&mut self, case: &Case) {
+        let base = self.wanted.base.as_ref();
+        if let Some(base) = base.filter(|base| base.may_stand_in)
+            && !case.is_present(&base.held).await
+        {
+            self.wanted.base = None;
+        }
+    }
 }
 
 impl<S> Visit<S> {
@@ -90,6 +102,7 @@ impl<S> Visit<S> {
             let response = match self.inner.call(request).await {
                 Ok(response) => response,
                 Err(error) => {
+                    fetch.drop_what_was_purged(&self.case).await;
                     let answer = self.stand_in(&mut fetch, None);
                     fetch.stake.abandon(NotStored::HandlerFailed);
                     return answer.ok_or(error);
@@ -98,6 +111,9 @@ impl<S> Visit<S> {
             self.is_ready = false;
             let is_failure = is_failure(response.status())
                 || self.case.ask.is_call() && unary::is_failure(response.headers());
+            if is_failure {
+                fetch.drop_what_was_purged(&self.case).await;
+            }
             if is_failure && let Some(answer) = self.stand_in(&mut fetch, Some(response.status())) {
                 fetch.stake.abandon(NotStored::HandlerFailed);
                 return Ok(answer);

@@ -176,7 +176,10 @@ impl Core {
             return self.look(asking, settings).await.ok();
         }
         let mut held = deposited.held.clone().opened(asking).await?;
-        held.standing = self.purges.standing(&held.entry, asking.url()).await.ok()?;
+        let standing = self
+            .purges
+            .present_standing(&held.entry, asking.url(), settings);
+        held.standing = standing.await.ok()?;
         Some(Found {
             place: deposited.place.clone(),
             page: Page::Unread,

@@ -283,6 +283,18 @@ impl Purges {
         async move { store.subscribe(&channel).await }
     }
 
+    /// What purges mean for a response that was found some time ago: the others may have purged it
+    /// since.
+    pub(in crate::cache) async fn present_standing(
+        &self,
+        entry: &Entry,
+        url: &UrlKey,
+        settings: &Settings,
+    ) -> Result<Standing> {
+        self.keep_current(monotonic_now(), settings).await?;
+        self.standing(entry, url).await
+    }
+
     /// What purges mean for a stored response, now.
     pub(in crate::cache) async fn standing(&self, entry: &Entry, url: &UrlKey) -> Result<Standing> {
         if self.urls.is_purged(url, entry.born) {
