@@ -315,7 +315,9 @@ impl<S> Visit<S> {
                 (response, Some(reason))
             }
             Ok((storable, entry, vary)) => {
-                if !storable.is_coalescable {
+                if storable.is_coalescable {
+                    stake.arrive();
+                } else {
                     stake.release();
                 }
                 let shape = self.case.ask.shape();

@@ -90,6 +90,13 @@ impl Stake {
         }
     }
 
+    /// The response will be stored when its body is there.
+    pub(in crate::cache) fn arrive(&self) {
+        if let Some(lead) = &self.lead {
+            lead.arrive();
+        }
+    }
+
     /// Nothing is stored, and others like it need not wait for one another for a while.
     pub(in crate::cache) fn abandon(mut self, reason: NotStored) {
         if is_of_its_request(reason) {

@@ -6,10 +6,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use super::Deposited;
-use crate::key::Key;
+use crate::{cache::protocol::lease::PATIENCE, key::Key};
 
 /// What is being fetched: for each page, by the keys of leases.
 #[derive(Default)]
@@ -28,12 +28,20 @@ pub(in crate::cache) enum Landing {
     /// It goes on.
     #[default]
     UnderWay,
+    /// It goes on, and will be stored when its body is there.
+    Arriving,
     /// The response is stored, and this is it.
     Stored(Arc<Deposited>),
     /// The response is for the one that fetched it: everybody fetches his own.
     NotShared,
     /// It was given up; someone else may try.
     Lost,
+}
+
+impl Landing {
+    const fn is_over(&self) -> bool {
+        !matches!(self, Self::UnderWay | Self::Arriving)
+    }
 }
 
 /// The part of a request in a fetch.
@@ -100,6 +108,17 @@ impl Lead {
         Audience(Arc::clone(&self.landing))
     }
 
+    /// The head of the response is there, and its body is being read: as fast as its client reads.
+    pub(in crate::cache) fn arrive(&self) {
+        self.landing.send_if_modified(|current| {
+            let is_news = matches!(current, Landing::UnderWay);
+            if is_news {
+                *current = Landing::Arriving;
+            }
+            is_news
+        });
+    }
+
     /// Ends the fetch. Who comes now begins another one.
     pub(in crate::cache) fn land(self, landing: Landing) {
         self.end(landing);
@@ -115,7 +134,7 @@ impl Lead {
         }
         drop(flights);
         self.landing.send_if_modified(|current| {
-            let is_under_way = matches!(current, Landing::UnderWay);
+            let is_under_way = !current.is_over();
             if is_under_way {
                 *current = landing;
             }
@@ -141,17 +160,25 @@ impl Audience {
 }
 
 impl Follower {
-    /// Waits until it is known what became of the fetch.
+    /// Waits until it is known what became of the fetch: for the handler as long as it takes, and for
+    /// the body only so long, since a client may read it as slowly as it likes. It is
+    /// [`Arriving`](Landing::Arriving) still, then.
     ///
     /// # Cancel safety
     ///
     /// Dropped, it waits no more.
     pub(in crate::cache) async fn landed(mut self) -> Landing {
-        let landed = self
-            .landing
-            .wait_for(|landing| !matches!(landing, Landing::UnderWay))
-            .await;
-        landed.map_or(Landing::Lost, |landing| landing.clone())
+        let answered = |landing: &Landing| !matches!(landing, Landing::UnderWay);
+        match self.landing.wait_for(answered).await.as_deref() {
+            Ok(Landing::Arriving) => {}
+            Ok(landed) => return landed.clone(),
+            Err(_) => return Landing::Lost,
+        }
+        match timeout(PATIENCE, self.landing.wait_for(Landing::is_over)).await {
+            Ok(Ok(landed)) => landed.clone(),
+            Ok(Err(_)) => Landing::Lost,
+            Err(_) => Landing::Arriving,
+        }
     }
 }
 

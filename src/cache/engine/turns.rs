@@ -79,7 +79,8 @@ impl Turns {
         if found.held.is_none() && !self.core.admits(&found.place, asking) {
             return Turn::Fetch(self.alone(found), Err(NotStored::TooManyVariants));
         }
-        if self.lead.is_none() && self.coalescing != Coalescing::Off {
+        let mut may_wait = mark.is_none();
+        if self.lead.is_none() && may_wait && self.coalescing != Coalescing::Off {
             match self.core.flights.join(&self.page, &lease) {
                 Role::Lead(lead) => self.lead = Some((lease.clone(), lead)),
                 Role::Follow(follower) => match follower.landed().await {
@@ -89,11 +90,16 @@ impl Turns {
                         self.lost += 1;
                         return Turn::Look;
                     }
+                    Landing::Arriving => {
+                        // Too slowly: nobody waits for it any more.
+                        self.core.marks.set(&lease, Mark::Hurry);
+                        may_wait = false;
+                    }
                     _ => return Turn::Fetch(self.alone(found), Err(NotStored::NotLeader)),
                 },
             }
         }
-        let waits = self.coalescing == Coalescing::Fleet && mark.is_none();
+        let waits = self.coalescing == Coalescing::Fleet && may_wait;
         match self.core.claim(found, self.began.elapsed()).await {
             Ok(Claim::Ours(holding, started)) => {
                 Turn::Fetch(self.stake(lease, Some(holding)), Ok(started))
