@@ -42,6 +42,7 @@ pub(super) struct Made {
     pub(super) page: usize,
     /// If the page is one of several.
     pub(super) language: Option<String>,
+    pub(super) began: Moment,
     pub(super) version: u64,
     pub(super) who: Who,
     pub(super) is_public: bool,
@@ -54,7 +55,6 @@ pub(super) struct Made {
 pub(super) struct Write {
     pub(super) request: usize,
     pub(super) version: u64,
-    pub(super) at: Moment,
 }
 
 /// The handler's error, and a broken body's.
@@ -110,11 +110,9 @@ impl Origin {
         }
         if parts.method == Method::POST {
             let version = self.write(page)[page];
-            let at = self.order.moment();
             let write = Write {
                 request: number,
                 version,
-                at,
             };
             self.state.lock().unwrap().writes.push(write);
             let response = response.status(StatusCode::NO_CONTENT);
@@ -164,6 +162,7 @@ impl Origin {
             request,
             page,
             language,
+            began: self.order.moment(),
             version,
             who,
             is_public: shape.is_public,

@@ -153,12 +153,14 @@ struct Draw(Chance);
 
 impl Draw {
     fn schedule(&mut self) -> Schedule {
-        let trouble = self.0.pick(&[0, 0, 3, 8, 20, 40]);
+        let trouble = self.0.pick(&[0, 0, 1, 3, 10, 30]);
         let longest = self.0.pick(&[2_000, 10_000, 30_000]);
-        let count = 5 + self.0.below(25);
-        let mut events: Vec<_> = (0..count)
-            .map(|_| (self.moment(longest), self.event()))
-            .collect();
+        let count = 5 + self.0.below(45);
+        let mut events = Vec::new();
+        for _ in 0..count {
+            let (at, event) = (self.moment(longest), self.event());
+            events.extend(self.crowd(at, event));
+        }
         events.sort_by_key(|(at, _)| *at);
         let is_troubled = self.0.is_one_in(2);
         Schedule {
@@ -179,7 +181,7 @@ impl Draw {
 
     fn page(&mut self) -> Page {
         Page {
-            max_age: self.0.pick(&[0, 1, 1, 3, 60, 60]),
+            max_age: self.0.pick(&[0, 1, 3, 10, 60, 60]),
             while_revalidate: self.0.pick(&[0, 0, 2, 20]),
             if_error: self.0.pick(&[0, 0, 30]),
             varies: self.0.is_one_in(3),
@@ -224,6 +226,26 @@ impl Draw {
                 reading: self.0.pick(&[0, 0, 0, 0, 10, 6_000]).millis(),
             }),
         }
+    }
+
+    /// Requests come alone as a rule, and now and then many of a kind.
+    fn crowd(&mut self, at: Duration, event: Event) -> Vec<(Duration, Event)> {
+        let Event::Get(getting) = &event else {
+            return vec![(at, event)];
+        };
+        let many = self.0.pick(&[1, 1, 1, 1, 6]);
+        let one = |number: usize| {
+            let getting = Getting {
+                instance: number % 2,
+                ..getting.clone()
+            };
+            let later = Duration::from_millis(number as u64);
+            (at + later, Event::Get(getting))
+        };
+        if many == 1 {
+            return vec![(at, event)];
+        }
+        (0..many).map(one).collect()
     }
 
     fn hang_up(&mut self) -> Option<Duration> {
