@@ -59,6 +59,7 @@ fn main() -> io::Result<ExitCode> {
         // One line a suite.
         suites::harness::trials(&bed),
         suites::adopted::trials(&bed),
+        suites::cache::trials(&bed),
         suites::conformance::trials(&bed),
         suites::connecting::trials(&bed),
         suites::counters::trials(&bed),

@@ -1,6 +1,7 @@
 //! What is tested, a module each.
 
 pub(crate) mod adopted;
+pub(crate) mod cache;
 pub(crate) mod conformance;
 pub(crate) mod connecting;
 pub(crate) mod counters;
