@@ -31,6 +31,7 @@ pub(super) struct Visit<S> {
 }
 
 impl<S> Visit<S> {
+    /// The answer. What a hit has no need of is boxed on its own, as it takes much more room.
     pub(super) async fn answer<Q, B>(self) -> Result<Response<ResponseBody<B>>, S::Error>
     where
         S: Service<Request<RequestBody<Q>>, Response = Response<B>> + Clone + Send + 'static,
@@ -49,7 +50,7 @@ impl<S> Visit<S> {
                     return Ok(only_if_cached(&self.case.ask.rule));
                 }
                 let outcome = CacheOutcome::unstored(OutcomeKind::Unavailable, NotStored::Backend);
-                return self.pass(outcome, Forward::Bypass).await;
+                return Box::pin(self.pass(outcome, Forward::Bypass)).await;
             }
         };
         match self.case.judge(&found) {
@@ -71,13 +72,13 @@ impl<S> Visit<S> {
             }
             _ if self.case.ask.directives.only_if_cached => Ok(only_if_cached(&self.case.ask.rule)),
             Use::Pass(bypass) => {
-                self.pass(CacheOutcome::passed(bypass), Forward::Bypass)
-                    .await
+                let outcome = CacheOutcome::passed(bypass);
+                Box::pin(self.pass(outcome, Forward::Bypass)).await
             }
-            Use::Nothing => self.fetch(Wanted::nothing(found)).await,
+            Use::Nothing => Box::pin(self.fetch(Wanted::nothing(found))).await,
             Use::Validate(base) => {
                 let wanted = self.case.validation(found, base);
-                self.fetch(wanted).await
+                Box::pin(self.fetch(wanted)).await
             }
         }
     }
