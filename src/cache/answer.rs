@@ -1,6 +1,6 @@
 //! What clients are answered, and what they are told of how.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -14,6 +14,7 @@ use super::{
     body::ResponseBody,
     engine::Held,
     outcome::{CacheOutcome, OutcomeKind},
+    record::Entry,
     semantics::{
         coding, conditional, hygiene,
         range::{self, Choice},
@@ -87,20 +88,19 @@ pub(super) fn from_store<B>(ask: &Ask, held: Held, age: Duration) -> Response<Re
         ..
     } = held;
     let request = &ask.request;
-    let trailers = entry.trailers.clone();
-    let mut headers = entry.headers.clone();
+    let (status, mut headers, trailers) = fields_of(entry);
     if is_packed {
         coding::tell_of_codings(&mut headers);
     }
-    let (status, mut headers, body) = if ask.is_client_satisfied(entry.status, &headers) {
+    let (status, mut headers, body) = if ask.is_client_satisfied(status, &headers) {
         let headers = conditional::not_modified_headers(&headers);
         (StatusCode::NOT_MODIFIED, headers, Bytes::new())
     } else if let (true, None) = (is_packed, &unpacked) {
         // Ranges are of the unpacked body: who takes it packed gets all of it.
         coding::tell_of_gzip(&mut headers, body.len());
-        (entry.status, headers, body)
+        (status, headers, body)
     } else {
-        choose(ask, entry.status, headers, unpacked.unwrap_or(body))
+        choose(ask, status, headers, unpacked.unwrap_or(body))
     };
     headers.insert(AGE, HeaderValue::from(age.as_secs()));
     let body = if request.method == Method::HEAD {
@@ -116,6 +116,18 @@ pub(super) fn from_store<B>(ask: &Ask, held: Held, age: Duration) -> Response<Re
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+/// What an answer takes of a stored response, copied only where others have it, too.
+fn fields_of(entry: Arc<Entry>) -> (StatusCode, HeaderMap, Option<HeaderMap>) {
+    match Arc::try_unwrap(entry) {
+        Ok(entry) => (entry.status, entry.headers, entry.trailers),
+        Err(shared) => (
+            shared.status,
+            shared.headers.clone(),
+            shared.trailers.clone(),
+        ),
+    }
 }
 
 fn choose(

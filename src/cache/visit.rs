@@ -62,6 +62,9 @@ impl<S> Visit<S> {
             } => {
                 if refreshes {
                     self.refresh(found);
+                } else {
+                    // Else its headers would be copied.
+                    drop(found);
                 }
                 let kind = if ttl < 0 {
                     OutcomeKind::Stale
