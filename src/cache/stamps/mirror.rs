@@ -199,6 +199,23 @@ impl Mirror {
         self.wrote(sent, received, version, journal);
     }
 
+    /// A poll was answered with the journal of this version. If that is the one which is known here,
+    /// only the time is news, and this has learned it; else the journal is to be read.
+    pub(in crate::cache) fn polled_again(
+        &mut self,
+        sent: Monotonic,
+        received: Monotonic,
+        now: Timestamp,
+        version: Version,
+    ) -> bool {
+        if self.last.as_ref().is_none_or(|last| last.version != version) {
+            return false;
+        }
+        self.time.sample(sent, received, now);
+        self.polled = self.polled.max(Some(sent));
+        true
+    }
+
     /// This process wrote the journal. That shows its state as a poll does, but not the time: the
     /// version may be ahead of a clock that was set back.
     pub(in crate::cache) fn wrote(
@@ -481,6 +498,17 @@ mod tests {
         let now = monotonic_now();
         assert_eq!(verdict(&mirror, now, 50), Verdict::Unknown(vec![TAG, ALL]));
         assert!(!mirror.is_current(now, Duration::MAX));
+    }
+
+    #[test]
+    fn a_poll_that_shows_the_same_version_needs_no_journal() {
+        let (mut mirror, now) = mirror();
+        let later = now + Duration::from_secs(1);
+        assert!(!mirror.polled_again(later, later, at(200), Version::from_u64(150)));
+        assert!(!mirror.is_current(later, Duration::ZERO));
+        assert!(mirror.polled_again(later, later, at(200), Version::from_u64(100)));
+        assert!(mirror.is_current(later, Duration::ZERO));
+        assert_eq!(mirror.time().at_least(later), Some(at(200)));
     }
 
     #[test]

@@ -121,6 +121,10 @@ impl Purges {
             }
             return Ok(());
         }
+        if !self.store.is_remote() {
+            // It answers sooner than another's turn is over.
+            return self.poll(settings.max_life).await;
+        }
         let _turn = self.polling.lock().await;
         if is_current(max_age) {
             return Ok(());
@@ -197,6 +201,13 @@ impl Purges {
                 continue;
             };
             let version = current.version;
+            if let Some(known) = self.known_life(version)
+                && known >= max_life
+                && self.mirror_mut().polled_again(sent, received, now, version)
+            {
+                self.keep_journal(current.expires_in, version, known).await;
+                return Ok(());
+            }
             precondition = Precondition::Matches(version);
             let Ok(Record::Journal(found)) = Record::decode(current.value) else {
                 // Of what it says nothing is known, as if it had been lost.
@@ -225,6 +236,17 @@ impl Purges {
             BackendErrorKind::Corrupt,
             "read what was purged: the journal changes all the time",
         ))
+    }
+
+    /// For how long instances store by the journal of this version, if that was read before and no
+    /// other can have its version: a store elsewhere may lose one and give its version again.
+    fn known_life(&self, version: Version) -> Option<Duration> {
+        if self.store.is_remote() {
+            return None;
+        }
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (known, journal) = last.as_ref()?;
+        (*known == version).then_some(journal.max_life)
     }
 
     /// What purges mean for a stored response, now, as far as it is known without asking.
