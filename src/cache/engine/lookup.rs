@@ -134,12 +134,18 @@ impl Core {
             return Ok(found);
         }
         let begun = self.begin_near(asking.url(), asked, settings);
-        let (current, found) = tokio::join!(
-            self.purges.keep_current(asked, settings),
-            self.read(asking, hint, asked),
-        );
-        current?;
-        let mut found = found?;
+        let mut found = if self.store.is_remote() && !self.purges.is_current(asked, settings) {
+            let (current, found) = tokio::join!(
+                self.purges.keep_current(asked, settings),
+                self.read(asking, hint, asked),
+            );
+            current?;
+            found?
+        } else {
+            // What is asked in this process is not waited for.
+            self.purges.keep_current(asked, settings).await?;
+            self.read(asking, hint, asked).await?
+        };
         found.held = match found.held {
             Some(held) => held.opened(asking).await,
             None => None,

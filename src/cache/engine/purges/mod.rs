@@ -97,6 +97,13 @@ impl Purges {
         self.mirror().time().started(at, lease, skew)
     }
 
+    /// Whether this process knows of purges what the settings ask for, and it is not time yet to ask
+    /// again.
+    pub(in crate::cache) fn is_current(&self, asked: Monotonic, settings: &Settings) -> bool {
+        let max_age = self.max_age(settings).min(POLL_INTERVAL);
+        self.mirror().is_current(asked, max_age)
+    }
+
     /// Makes sure that this process knows of every purge that ended so long before this instant as
     /// the settings allow.
     ///
