@@ -75,14 +75,19 @@ impl<'a> Target<'a> {
     /// What the request is for.
     pub(in crate::cache) fn of(parts: &'a Parts, shape: &Shape) -> Result<Self, Unkeyed> {
         let headers = &parts.headers;
+        let uri = asked_uri(parts);
+        let own = scheme(uri)?;
+        if !headers.keys().any(may_redirect) {
+            let scheme = own.unwrap_or(Scheme::Http);
+            let host = asked_host(uri, headers, scheme)?;
+            return Self::at(uri, scheme, host, shape);
+        }
         if has_any(headers, &REWRITTEN_URL) {
             return Err(Unkeyed::RewrittenUrl);
         }
         if has_any(headers, &OVERRIDDEN_METHOD) {
             return Err(Unkeyed::OverriddenMethod);
         }
-        let uri = asked_uri(parts);
-        let own = scheme(uri)?;
         let scheme = forwarded_scheme(headers).or(own).unwrap_or(Scheme::Http);
         let host = asked_host(uri, headers, scheme)?;
         if has_forwarded_host(headers) {
@@ -175,6 +180,12 @@ pub(in crate::cache) fn origin(uri: &Uri) -> Result<(Scheme, Cow<'_, str>), Unke
     let authority = uri.authority().ok_or(Unkeyed::NoHost)?;
     let host = host::normal(authority.as_str(), scheme).ok_or(Unkeyed::NoHost)?;
     Ok((scheme, host))
+}
+
+/// Whether a header of this name may say another URL or method than the request's own. Most requests
+/// have none, so one look at each header goes before looking for all of those names.
+fn may_redirect(name: &HeaderName) -> bool {
+    *name == FORWARDED || name.as_str().starts_with("x-")
 }
 
 fn has_any(headers: &HeaderMap, names: &[HeaderName]) -> bool {
