@@ -40,7 +40,10 @@ impl Note {
             shape.decisions.record(self.outcome.kind.as_str());
         }
         let headers = response.headers_mut();
-        hygiene::cut_tags(headers);
+        if self.status.handling != Handling::Hit {
+            // What is stored has none.
+            hygiene::cut_tags(headers);
+        }
         self.status.append_to(headers, &self.name);
         if shape.says_x_cache {
             let is_hit = self.outcome.is_hit();
