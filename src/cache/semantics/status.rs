@@ -1,6 +1,6 @@
 //! `Cache-Status` (RFC 9211).
 
-use std::{fmt, io::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -120,46 +120,74 @@ impl Forward {
 impl CacheStatus {
     /// Appends what this cache did to what those nearer to the origin did.
     pub(in crate::cache) fn append_to(&self, headers: &mut HeaderMap, cache: &CacheName) {
-        let mut room = [0; ROOM];
-        let mut rest = room.as_mut_slice();
-        let is_written = write!(rest, "{}{self}", cache.written).is_ok();
-        let len = ROOM - rest.len();
-        let line = room.get(..len).filter(|_| is_written);
-        if let Some(Ok(line)) = line.map(HeaderValue::from_bytes) {
-            headers.append(CACHE_STATUS, line);
+        let mut line = Line::new();
+        line.push(&cache.written);
+        self.write(&mut line);
+        if let Some(value) = line.value() {
+            headers.append(CACHE_STATUS, value);
+        }
+    }
+
+    /// The parameters, in the order in which RFC 9211 has them.
+    fn write(&self, line: &mut Line) {
+        let mut digits = itoa::Buffer::new();
+        match self.handling {
+            Handling::Hit => line.push("; hit"),
+            Handling::Forwarded(Forwarded { why, status, .. }) => {
+                line.push("; fwd=");
+                line.push(why.as_str());
+                if let Some(status) = status {
+                    line.push("; fwd-status=");
+                    line.push(status.as_str());
+                }
+            }
+        }
+        if let Some(ttl) = self.ttl {
+            line.push("; ttl=");
+            line.push(digits.format(ttl.clamp(-MAX_INTEGER, MAX_INTEGER)));
+        }
+        if let Handling::Forwarded(forwarded) = self.handling {
+            if forwarded.is_stored {
+                line.push("; stored");
+            }
+            if forwarded.is_collapsed {
+                line.push("; collapsed");
+            }
+        }
+        if let Some(detail) = self.detail.filter(|detail| is_token(detail)) {
+            line.push("; detail=");
+            line.push(detail);
         }
     }
 }
 
-/// The parameters, in the order in which RFC 9211 has them.
-impl fmt::Display for CacheStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.handling {
-            Handling::Hit => f.write_str("; hit")?,
-            Handling::Forwarded(forwarded) => write!(f, "; fwd={}", forwarded.why.as_str())?,
+/// A line as it is written; each response has one, so it is put together without formatting.
+struct Line {
+    room: [u8; ROOM],
+    len: usize,
+}
+
+impl Line {
+    const fn new() -> Self {
+        Self {
+            room: [0; ROOM],
+            len: 0,
         }
-        if let Handling::Forwarded(Forwarded {
-            status: Some(status),
-            ..
-        }) = self.handling
-        {
-            write!(f, "; fwd-status={}", status.as_u16())?;
+    }
+
+    /// What there is no room for makes the line too long.
+    fn push(&mut self, text: &str) {
+        let end = self.len.saturating_add(text.len());
+        if let Some(room) = self.room.get_mut(self.len..end) {
+            room.copy_from_slice(text.as_bytes());
         }
-        if let Some(ttl) = self.ttl {
-            write!(f, "; ttl={}", ttl.clamp(-MAX_INTEGER, MAX_INTEGER))?;
-        }
-        if let Handling::Forwarded(forwarded) = self.handling {
-            if forwarded.is_stored {
-                f.write_str("; stored")?;
-            }
-            if forwarded.is_collapsed {
-                f.write_str("; collapsed")?;
-            }
-        }
-        match self.detail {
-            Some(detail) if is_token(detail) => write!(f, "; detail={detail}"),
-            _ => Ok(()),
-        }
+        self.len = end;
+    }
+
+    /// `None` for one that is too long.
+    fn value(&self) -> Option<HeaderValue> {
+        let line = self.room.get(..self.len)?;
+        HeaderValue::from_bytes(line).ok()
     }
 }
 
