@@ -56,11 +56,6 @@ impl BackendTime {
         self.largest.max(expected)
     }
 
-    /// When the last poll was sent.
-    pub(in crate::cache) fn sampled_at(&self) -> Option<Monotonic> {
-        self.sample.map(|sample| sample.sent)
-    }
-
     /// A time that the backend's clock has reached at this instant; for the start of a fill without
     /// a lease, which must not be later than it is.
     pub(in crate::cache) fn at_least(&self, at: Monotonic) -> Option<Timestamp> {

@@ -208,7 +208,11 @@ impl Mirror {
         now: Timestamp,
         version: Version,
     ) -> bool {
-        if self.last.as_ref().is_none_or(|last| last.version != version) {
+        if self
+            .last
+            .as_ref()
+            .is_none_or(|last| last.version != version)
+        {
             return false;
         }
         self.time.sample(sent, received, now);

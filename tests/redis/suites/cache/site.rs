@@ -70,7 +70,10 @@ impl Site {
     }
 
     /// The names of the commands that are sent meanwhile and shortly after.
-    pub(super) async fn commands(&self, call: impl Future<Output = Result<()>>) -> Result<Vec<String>> {
+    pub(super) async fn commands(
+        &self,
+        call: impl Future<Output = Result<()>>,
+    ) -> Result<Vec<String>> {
         let sent = self.server.commands_during(async {
             call.await?;
             sleep(BACKGROUND).await;

@@ -22,10 +22,18 @@ pub(super) async fn what_one_instance_purges_the_other_stops_using(_: &Servers) 
         } else {
             one.purge.url(url("/")).await?;
         }
-        assert_ne!(one.get("/").await?.body, before.body, "the purger, time {round}");
+        assert_ne!(
+            one.get("/").await?.body,
+            before.body,
+            "the purger, time {round}"
+        );
         // The message needs a moment.
         sleep(Duration::from_millis(100)).await;
-        assert_ne!(other.get("/").await?.body, before.body, "the other, time {round}");
+        assert_ne!(
+            other.get("/").await?.body,
+            before.body,
+            "the other, time {round}"
+        );
     }
     Ok(())
 }
@@ -36,7 +44,11 @@ pub(super) async fn two_hundred_at_once_on_two_instances_are_one_call(_: &Server
     site.other.get("/warm").await?;
     let before = site.calls();
     let requests = (0..200).map(|number| {
-        let instance = if number % 2 == 0 { &site.one } else { &site.other };
+        let instance = if number % 2 == 0 {
+            &site.one
+        } else {
+            &site.other
+        };
         instance.get("/slow")
     });
     let answers = try_join_all(requests).await?;

@@ -55,15 +55,26 @@ pub(super) async fn a_request_makes_no_more_round_trips_than_it_must(_: &Servers
     assert_eq!(sent, ["get"], "another's");
 
     let (sent, _) = site.trips(one, "/varies").await?;
-    assert_eq!(sent, ["get", "evalsha", "evalsha", "evalsha"], "the first that varies");
+    assert_eq!(
+        sent,
+        ["get", "evalsha", "evalsha", "evalsha"],
+        "the first that varies"
+    );
     let (sent, answer) = site.trips(one, "/varies").await?;
-    assert!(answer.is_hit() && sent.len() <= 2, "{sent:?} for {answer:?}");
+    assert!(
+        answer.is_hit() && sent.len() <= 2,
+        "{sent:?} for {answer:?}"
+    );
     let (sent, answer) = site.trips_in(one, "/varies", "de").await?;
     assert_eq!(answer.kind, Some(OutcomeKind::Miss));
     assert!(sent.len() <= 5, "another variant: {sent:?}");
 
     let (sent, _) = site.trips(one, "/private").await?;
-    assert_eq!(sent, ["get", "evalsha", "evalsha"], "the first that is not stored");
+    assert_eq!(
+        sent,
+        ["get", "evalsha", "evalsha"],
+        "the first that is not stored"
+    );
     let (sent, _) = site.trips(one, "/private").await?;
     assert!(sent.len() <= 2, "hit for miss, remembered or not: {sent:?}");
     sleep(Duration::from_secs(1)).await;
@@ -86,7 +97,11 @@ pub(super) async fn a_purge_is_three_round_trips_and_of_a_url_two(_: &Servers) -
     for round in 0..2 {
         is_current(one).await?;
         let sent = site.commands(async { Ok(one.purge.tag("page:/").await?) });
-        assert_eq!(sent.await?, ["evalsha", "evalsha", "publish"], "a tag, time {round}");
+        assert_eq!(
+            sent.await?,
+            ["evalsha", "evalsha", "publish"],
+            "a tag, time {round}"
+        );
         is_current(one).await?;
         let sent = site.commands(async { Ok(one.purge.url(url("/")).await?) });
         assert_eq!(sent.await?, ["evalsha", "publish"], "a URL, time {round}");
@@ -126,7 +141,12 @@ pub(super) async fn every_key_ends(_: &Servers) -> Result<()> {
     let mut kinds = Vec::new();
     for key in keys.items() {
         let key = key.to_string();
-        let left: i64 = site.server.call(&["PTTL", &key]).await?.to_string().parse()?;
+        let left: i64 = site
+            .server
+            .call(&["PTTL", &key])
+            .await?
+            .to_string()
+            .parse()?;
         assert!((1..=26 * HOUR).contains(&left), "{key}: {left} ms");
         let kind = key.strip_prefix(site.backend.namespace()).unwrap_or(&key);
         kinds.push(kind.split(':').nth(1).unwrap_or_default().to_owned());
@@ -146,8 +166,17 @@ pub(super) async fn what_is_stored_of_a_response_is_little_more_than_its_body(
     let pattern = format!("{}:cu1:*", site.backend.namespace());
     let keys = site.server.call(&["KEYS", &pattern]).await?;
     let key = keys.items().first().ok_or("nothing is stored")?.to_string();
-    let len: usize = site.server.call(&["STRLEN", &key]).await?.to_string().parse()?;
-    let usage = site.server.call(&["MEMORY", "USAGE", &key]).await?.to_string();
+    let len: usize = site
+        .server
+        .call(&["STRLEN", &key])
+        .await?
+        .to_string()
+        .parse()?;
+    let usage = site
+        .server
+        .call(&["MEMORY", "USAGE", &key])
+        .await?
+        .to_string();
     eprintln!("cache: a response of 1 KiB has {len} bytes and takes {usage}");
     assert!(len <= 1_024 + 250, "{len} bytes");
     Ok(())
