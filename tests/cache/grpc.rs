@@ -315,7 +315,11 @@ async fn a_handler_that_is_shown_little_is_shown_the_protocol() {
     let layer =
         CacheLayer::new(MemoryBackend::new(), cached().with_narrow([])).expect("a valid layer");
     let service = layer.layer(service_fn(|request: Request<_>| async move {
-        let mut names: Vec<_> = request.headers().keys().map(|name| name.as_str()).collect();
+        let mut names: Vec<_> = request
+            .headers()
+            .keys()
+            .map(http::HeaderName::as_str)
+            .collect();
         names.sort_unstable();
         assert_eq!(names, ["content-type", "grpc-encoding", "te"]);
         drop(request);
