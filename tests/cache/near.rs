@@ -211,6 +211,7 @@ async fn a_copy_that_is_not_fresh_any_more_is_left_for_what_is_stored() {
     let one = Bed::behind(near(&backend), counting(short));
     let other = Bed::behind(near(&backend), counting(short));
     one.get().await;
+    other.get().await;
     assert_eq!(other.get().await.body, "call 1");
     sleep(1).await;
     // It is fetched anew by one of them, and the other takes that.

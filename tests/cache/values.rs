@@ -578,7 +578,11 @@ async fn a_read_under_way_brings_no_copy_of_what_was_replaced_meanwhile() {
     let backend = faulty();
     let layer = instance(backend.clone()).with_near_cache(1 << 20);
     let values = texts(&layer);
-    values.set(7, &"old".to_owned(), MINUTE).await.unwrap();
+    let other = texts(&instance(backend.clone()));
+    other.set(7, &"old".to_owned(), MINUTE).await.unwrap();
+    // It learns what was purged, so that the next call is the read.
+    values.get(8).await;
+    settled().await;
     let reading = {
         let values = values.clone();
         backend.script([Fault::LateReply(Duration::from_millis(50))]);
