@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 use tower_service::Service;
 
 use super::{
@@ -221,10 +221,14 @@ impl<S> Visit<S> {
                 started: Ok(started),
             };
             // What the client of this response would have read is read on in the background.
-            drop(visit.call(fetch).await);
+            // Too slow, it is dropped.
+            drop(timeout(LONGEST_REFRESH, visit.call(fetch)).await);
         });
     }
 }
+
+/// How long something is fetched that nobody waits for.
+const LONGEST_REFRESH: Duration = Duration::from_secs(30);
 
 /// Where the backend does not answer.
 pub(super) static UNAVAILABLE: WarnSite = WarnSite::new("cache: look");

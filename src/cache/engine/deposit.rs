@@ -270,7 +270,7 @@ impl Deposit {
                 .store
                 .put_patiently(&page, record.clone(), self.life(), precondition);
         let (current, now) = match put.await.map_err(Refused::Backend)? {
-            Put::Stored(version) => return Ok(Some(self.deposited(record, version, standing))),
+            Put::Stored(version) => return self.deposited(record, version),
             Put::Conflict { current, now } => (current, now),
         };
         self.on_conflict(storing, current.as_ref(), now)?;
@@ -308,7 +308,7 @@ impl Deposit {
                 self.page = Page::Something(head_version);
                 let head = Arc::new(head);
                 self.place = Place::Variant { head, variant };
-                return Ok(Some(self.deposited(record, version, standing)));
+                return self.deposited(record, version);
             }
             Put::Conflict { current, now } => (current, now),
         };
@@ -368,18 +368,13 @@ impl Deposit {
         Ok(())
     }
 
-    fn deposited(&self, record: Bytes, version: Version, standing: Standing) -> Deposited {
-        let held = Held::read(record, version).unwrap_or_else(|| Held {
-            entry: Arc::new(self.entry.clone()),
-            body: Bytes::new(),
-            unpacked: None,
-            version,
-            standing,
-        });
-        Deposited {
+    /// What was stored, as it will be read; nothing, if it could not be.
+    fn deposited(&self, record: Bytes, version: Version) -> Result<Option<Deposited>, Refused> {
+        let held = Held::read(record, version).ok_or(Refused::Unwritable)?;
+        Ok(Some(Deposited {
             place: self.place.clone(),
             held,
-        }
+        }))
     }
 
     /// How long the record is kept.
