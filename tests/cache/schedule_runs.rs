@@ -230,7 +230,7 @@ fn replayed() -> Option<u64> {
 }
 
 /// In an ordinary run.
-const SCHEDULES: u32 = 250;
+const SCHEDULES: u32 = 500;
 
 /// What an ordinary run has to show.
 const SIGHTS: [&str; 12] = [

@@ -183,7 +183,7 @@ impl Draw {
         Page {
             max_age: self.0.pick(&[0, 1, 3, 10, 60, 60]),
             while_revalidate: self.0.pick(&[0, 0, 2, 20]),
-            if_error: self.0.pick(&[0, 0, 30]),
+            if_error: self.0.pick(&[0, 30]),
             varies: self.0.is_one_in(3),
             has_etag: self.0.is_one_in(2),
             is_public: self.0.is_one_in(3),
@@ -262,6 +262,7 @@ impl Draw {
                 Ends::Whole,
                 Ends::Private,
                 Ends::Unavailable,
+                Ends::Unavailable,
                 Ends::Error,
                 Ends::BrokenBody,
             ])
@@ -269,7 +270,7 @@ impl Draw {
             Ends::Whole
         };
         Behaviour {
-            takes: self.0.pick(&[0, 1, 20, 20, 300, 2_500, 7_000]).millis(),
+            takes: self.0.pick(&[0, 1, 5, 20, 20, 20, 20, 300, 2_500, 7_000]).millis(),
             pause: self.0.pick(&[0, 0, 1, 100, 1_500]).millis(),
             ends,
         }
