@@ -1,10 +1,10 @@
 //! Storing what was fetched.
 
-use std::{slice, sync::Arc, time::Duration};
+use std::{pin::pin, slice, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     Core,
@@ -79,6 +79,7 @@ enum Refused {
     /// What it was made of was purged since, or something newer is there.
     Overtaken,
     Unwritable,
+    TooSlow,
     Backend(backend::BackendError),
 }
 
@@ -133,12 +134,13 @@ impl Deposit {
         self.entry.trailers = trailers;
         let packed = self.pack(body).await;
         let body = packed.as_ref().map_or(body, slice::from_ref);
-        let written = self.write(body).await;
+        let written = self.write_for_others(body).await;
         let deposited = match written {
             Ok(deposited) => deposited,
             // The lease is dropped, so that it is free, and whoever waits looks again.
             Err(Refused::Overtaken) => return,
             Err(Refused::Unwritable) => return self.stake.abandon(NotStored::TooLarge),
+            Err(Refused::TooSlow) => return self.stake.abandon(NotStored::Backend),
             Err(Refused::Backend(error)) => {
                 UNWRITTEN.warn(&error);
                 return self.stake.abandon(NotStored::Backend);
@@ -179,6 +181,25 @@ impl Deposit {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         self.entry.flags = self.entry.flags.with(Flag::Gzip);
         Some(packed)
+    }
+
+    /// Writes it while others wait for it; not longer than they would for any call.
+    async fn write_for_others(&mut self, body: &[Bytes]) -> Result<Deposited, Refused> {
+        let mut lead = self.stake.lead.take();
+        let written = {
+            let mut writing = pin!(timeout(LONGEST_WRITING, self.write(body)));
+            match timeout(PATIENCE, writing.as_mut()).await {
+                Ok(written) => written,
+                Err(_) => {
+                    if let Some(lead) = lead.take() {
+                        lead.land(Landing::NotShared);
+                    }
+                    writing.await
+                }
+            }
+        };
+        self.stake.lead = lead;
+        written.unwrap_or(Err(Refused::TooSlow))
     }
 
     async fn write(&mut self, body: &[Bytes]) -> Result<Deposited, Refused> {
@@ -409,6 +430,12 @@ fn passing(reason: NotStored) -> (u8, Duration) {
         _ => (1, Duration::from_secs(120)),
     }
 }
+
+/// How long those who wait are kept waiting by the backend.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long a response is tried to be written.
+const LONGEST_WRITING: Duration = Duration::from_secs(30);
 
 static UNWRITTEN: WarnSite = WarnSite::new("cache: store");
 
