@@ -217,12 +217,12 @@ impl Deposit {
             }
             let head = self.head();
             let written = match head {
-                None => self.write_entry(body, standing).await?,
+                None => self.write_entry(body).await?,
                 Some(head) => match &self.place {
                     Place::Variant { head: known, .. } if **known == head => {
-                        self.write_entry(body, standing).await?
+                        self.write_entry(body).await?
                     }
-                    _ => self.write_head(head, body, standing).await?,
+                    _ => self.write_head(head, body).await?,
                 },
             };
             if let Some(deposited) = written {
@@ -271,11 +271,7 @@ impl Deposit {
     }
 
     /// Writes the response where it belongs; `None` if it belongs elsewhere by now.
-    async fn write_entry(
-        &mut self,
-        body: &[Bytes],
-        standing: Standing,
-    ) -> Result<Option<Deposited>, Refused> {
+    async fn write_entry(&mut self, body: &[Bytes]) -> Result<Option<Deposited>, Refused> {
         self.entry.check = self.place.check();
         let record = self.entry.encode(body).ok_or(Refused::Unwritable)?;
         let (storing, precondition) = match (self.merged, self.replaced) {
@@ -304,7 +300,6 @@ impl Deposit {
         &mut self,
         head: Head,
         body: &[Bytes],
-        standing: Standing,
     ) -> Result<Option<Deposited>, Refused> {
         let variant = self.asking.variant(&head);
         self.entry.check = variant.check();

@@ -114,9 +114,9 @@ impl Core {
 
     /// Takes it for purged from now on.
     fn hold(&self, owing: Owing) {
-        match owing {
-            Owing::Url(url) => self.purges.hold(&url),
-            Owing::Tag(tag) => self.purges.presume(tag),
+        // A tag is in doubt while it is purged, and presumed to be purged if that fails.
+        if let Owing::Url(url) = owing {
+            self.purges.hold(&url);
         }
     }
 
@@ -135,6 +135,9 @@ impl Core {
     }
 
     fn owe(&self, owing: Owing) {
+        if let Owing::Tag(tag) = owing {
+            self.purges.presume(tag);
+        }
         let mut owed = self.owed.lock();
         owed.number += 1;
         let debt = Debt {

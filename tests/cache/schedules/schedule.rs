@@ -270,7 +270,10 @@ impl Draw {
             Ends::Whole
         };
         Behaviour {
-            takes: self.0.pick(&[0, 1, 5, 20, 20, 20, 20, 300, 2_500, 7_000]).millis(),
+            takes: self
+                .0
+                .pick(&[0, 1, 5, 20, 20, 20, 20, 300, 2_500, 7_000])
+                .millis(),
             pause: self.0.pick(&[0, 0, 1, 100, 1_500]).millis(),
             ends,
         }
