@@ -10,6 +10,7 @@ use libtest_mimic::Trial;
 use self::{
     outages::{a_full_server_stores_nothing_and_fails_nothing, a_killed_server_is_done_without},
     together::{
+        a_record_that_nobody_can_read_is_replaced, instances_share_what_is_stored_and_purged,
         two_hundred_at_once_on_two_instances_are_one_call,
         what_one_instance_purges_the_other_stops_using,
         what_was_purged_stays_so_when_all_is_flushed,
@@ -20,10 +21,13 @@ use self::{
         there_are_two_polls_a_second, what_is_stored_of_a_response_is_little_more_than_its_body,
     },
 };
-use crate::trial::{Bed, trials};
+use crate::{
+    servers::{Servers, Topology},
+    trial::{Bed, trials},
+};
 
 pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
-    trials!(bed, "cache":
+    let mut trials = trials!(bed, "cache":
         Standalone::a_request_makes_no_more_round_trips_than_it_must
         Standalone::a_purge_is_three_round_trips_and_of_a_url_two
         Standalone::there_are_two_polls_a_second
@@ -32,7 +36,16 @@ pub(crate) fn trials(bed: &Bed) -> Vec<Trial> {
         Standalone::what_one_instance_purges_the_other_stops_using
         Standalone::two_hundred_at_once_on_two_instances_are_one_call
         Standalone::what_was_purged_stays_so_when_all_is_flushed
+        Standalone::a_record_that_nobody_can_read_is_replaced
         Standalone::a_killed_server_is_done_without
         Standalone::a_full_server_stores_nothing_and_fails_nothing
-    )
+    );
+    for topology in Topology::ALL {
+        let shares = async move |servers: &Servers| {
+            instances_share_what_is_stored_and_purged(servers, topology).await
+        };
+        let name = "cache::instances_share_what_is_stored_and_purged";
+        trials.push(bed.trial(topology, name, shares));
+    }
+    trials
 }

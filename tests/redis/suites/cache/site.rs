@@ -50,10 +50,7 @@ pub(super) struct Answer {
 impl Site {
     pub(super) async fn new() -> Result<Self> {
         let server = Server::start().await?;
-        let address = Address::from(server.url());
-        let backend = connect(address.clone()).await?;
-        let second = connect(address).await?;
-        let second = second.with_namespace(backend.namespace())?;
+        let (backend, second) = connections(server.url().into()).await?;
         scripts_are_loaded(&server).await?;
         let calls = Arc::<AtomicUsize>::default();
         Ok(Self {
@@ -83,13 +80,29 @@ impl Site {
     }
 }
 
+/// Two connections in one namespace.
+async fn connections(address: Address) -> Result<(RedisBackend, RedisBackend)> {
+    let backend = connect(address.clone()).await?;
+    let second = connect(address).await?;
+    let second = second.with_namespace(backend.namespace())?;
+    Ok((backend, second))
+}
+
 impl Instance {
+    /// Two of them, on servers that others use as well.
+    pub(super) async fn two_at(address: Address) -> Result<[Self; 2]> {
+        let (backend, second) = connections(address).await?;
+        let calls = Arc::default();
+        Ok([Self::new(backend, &calls)?, Self::new(second, &calls)?])
+    }
+
     fn new(backend: RedisBackend, calls: &Arc<AtomicUsize>) -> Result<Self> {
         let layer = CacheLayer::new(backend, CacheRule::new("pages")?)?;
         let calls = Arc::clone(calls);
         let handler = tower::service_fn(move |request: Request<RequestBody<Body>>| {
             let calls = Arc::clone(&calls);
-            async move { Ok::<_, Infallible>(handle(&request, &calls).await) }
+            let path = request.uri().path().to_owned();
+            async move { Ok::<_, Infallible>(handle(&path, &calls).await) }
         });
         let service = layer.layer(handler);
         let service = service.map_response(|response: http::Response<_>| response.map(Body::new));
@@ -131,9 +144,8 @@ pub(super) fn url(path: &str) -> String {
 }
 
 /// Answers with the number of the call; the path says how.
-async fn handle(request: &Request<RequestBody<Body>>, calls: &AtomicUsize) -> Response {
+async fn handle(path: &str, calls: &AtomicUsize) -> Response {
     let call = calls.fetch_add(1, SeqCst) + 1;
-    let path = request.uri().path();
     let control = match path {
         "/private" => "private",
         "/stale" => "max-age=1, stale-while-revalidate=60",

@@ -153,7 +153,7 @@ pub(super) async fn every_key_ends(_: &Servers) -> Result<()> {
     }
     kinds.sort();
     kinds.dedup();
-    assert_eq!(kinds, ["cj1", "cl1", "ct1", "cu1", "cv1"]);
+    assert_eq!(kinds, ["f1", "j1", "p1", "t1", "v1"]);
     Ok(())
 }
 
@@ -163,7 +163,7 @@ pub(super) async fn what_is_stored_of_a_response_is_little_more_than_its_body(
     let site = Site::new().await?;
     site.one.get("/long").await?;
     sleep(Duration::from_millis(200)).await;
-    let pattern = format!("{}:cu1:*", site.backend.namespace());
+    let pattern = format!("{}:p1:*", site.backend.namespace());
     let keys = site.server.call(&["KEYS", &pattern]).await?;
     let key = keys.items().first().ok_or("nothing is stored")?.to_string();
     let len: usize = site
