@@ -141,7 +141,7 @@ impl Route {
 pub(crate) struct App {
     client: Client,
     backend: RedisBackend,
-    map: Cache<Box<str>, Answer>,
+    map: Cache<String, Answer>,
     /// As many bytes as a stored response has.
     stored: Bytes,
     router: Router,
@@ -173,7 +173,7 @@ impl App {
             client,
             backend,
             map: Cache::builder()
-                .weigher(|path: &Box<str>, answer: &Answer| {
+                .weigher(|path: &String, answer: &Answer| {
                     u32::try_from(path.len() + answer.body.len()).unwrap_or(u32::MAX)
                 })
                 .max_capacity(MEMORY as u64)

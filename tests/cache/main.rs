@@ -7,6 +7,21 @@
     clippy::panic,
     reason = "a test fails by panicking, and says where"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests measure time, most of them where it stands still"
+)]
+#![allow(
+    clippy::len_zero,
+    clippy::match_wildcard_for_single_variants,
+    clippy::needless_pass_by_value,
+    clippy::single_match,
+    clippy::trivially_copy_pass_by_ref,
+    clippy::type_complexity,
+    clippy::unnecessary_wraps,
+    clippy::unused_async,
+    reason = "handlers and their helpers have the form that the layer asks for"
+)]
 
 mod allocations;
 mod basics;

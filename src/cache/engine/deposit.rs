@@ -188,14 +188,13 @@ impl Deposit {
         let mut lead = self.stake.lead.take();
         let written = {
             let mut writing = pin!(timeout(LONGEST_WRITING, self.write(body)));
-            match timeout(PATIENCE, writing.as_mut()).await {
-                Ok(written) => written,
-                Err(_) => {
-                    if let Some(lead) = lead.take() {
-                        lead.land(Landing::NotShared);
-                    }
-                    writing.await
+            if let Ok(written) = timeout(PATIENCE, writing.as_mut()).await {
+                written
+            } else {
+                if let Some(lead) = lead.take() {
+                    lead.land(Landing::NotShared);
                 }
+                writing.await
             }
         };
         self.stake.lead = lead;

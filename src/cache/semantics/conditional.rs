@@ -333,7 +333,6 @@ mod tests {
             ("if-modified-since", MONDAY),
         ];
         assert_eq!(request, headers(&expected));
-        assert!(has_validators(&stored));
     }
 
     #[test]
@@ -348,7 +347,6 @@ mod tests {
             let (mut request, stored) = (HeaderMap::new(), headers(stored));
             ask_whether_valid(&mut request, &stored);
             assert!(request.is_empty(), "{stored:?}");
-            assert!(!has_validators(&stored));
         }
     }
 

@@ -274,7 +274,6 @@ mod tests {
             (Forward::Miss, "miss"),
             (Forward::Request, "request"),
             (Forward::Stale, "stale"),
-            (Forward::Partial, "partial"),
         ] {
             let status = CacheStatus {
                 handling: Handling::Forwarded(forwarded(why)),

@@ -6,7 +6,7 @@ use crate::{
     cache::{CacheRule, Query},
     clock::Timestamp,
     key::{Digester, Key, KeyParts},
-    policy::{KeyExtractor, header},
+    policy::header,
 };
 
 fn rule() -> CacheRule {
