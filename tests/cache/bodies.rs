@@ -394,9 +394,9 @@ async fn a_hit_does_not_copy_the_body() {
 async fn a_hit_says_how_long_it_is() {
     let bed = Bed::new(memory(), rule(), |_| async { response(200, FRESH, "body") });
     bed.get().await;
-    let hit = bed.head(get("/a", &[])).await;
+    let answer = bed.head(get("/a", &[])).await;
     let exact = SizeHint::with_exact(4);
-    let hint = http_body::Body::size_hint(hit.body());
+    let hint = http_body::Body::size_hint(answer.body());
     assert_eq!(hint.exact(), exact.exact());
 }
 

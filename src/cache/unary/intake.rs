@@ -126,6 +126,10 @@ mod tests {
 
     type Frames = Vec<Result<Frame<Bytes>, &'static str>>;
 
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "beside errors, it is what a stream of frames is made of"
+    )]
     fn data(bytes: &'static [u8]) -> Result<Frame<Bytes>, &'static str> {
         Ok(Frame::data(Bytes::from_static(bytes)))
     }
