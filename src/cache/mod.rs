@@ -161,6 +161,7 @@
 //! | `vary_star` | not stored | `Vary: *` |
 //! | `vary_credentials` | not stored | it varies on cookies or `Authorization` |
 //! | `vary_too_many` | not stored | it varies on more than eight headers |
+//! | `too_many_variants` | not stored | this process stores as many of its URL as it may |
 //! | `vary_hidden` | not stored | it varies on what its handler was not shown |
 //! | `tags` | not stored | too many tags, or too long ones |
 //! | `trailers` | not stored | it has trailers |
