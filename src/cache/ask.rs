@@ -18,7 +18,7 @@ use super::{
         accept_encoding::accepts_gzip,
         conditional::{self, Condition},
         directives::RequestDirectives,
-        vary::VaryNames,
+        vary,
     },
     url::{UrlKey, VariantKey, push_named_parts, shape_id},
 };
@@ -168,9 +168,7 @@ impl Asking for Ask {
 
     fn variant(&self, head: &Head) -> VariantKey {
         let mut chosen = KeyParts::new();
-        // A head has no more names than a response may vary on.
-        let names = VaryNames::from_names(head.headers.iter().cloned()).unwrap_or_default();
-        names.append_selection(self.headers(), &mut chosen);
+        vary::append_selection(&head.headers, self.headers(), &mut chosen);
         push_named_parts(&self.shape().key_parts, &self.request, &mut chosen);
         VariantKey::of(&self.url, head.generation, &chosen, &self.digester)
     }

@@ -128,7 +128,11 @@ impl<B: Body<Data = Bytes>> Copied<B> {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
-        let Poll::Ready(frame) = body.as_mut().poll_frame(cx) else {
+        // Taken out, so that a body that panics is not stored, whoever catches that.
+        let capture = self.capture.take();
+        let polled = body.as_mut().poll_frame(cx);
+        self.capture = capture;
+        let Poll::Ready(frame) = polled else {
             return Poll::Pending;
         };
         match &frame {

@@ -4,12 +4,11 @@ use std::{future::poll_fn, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    Extensions, HeaderMap, Method, Request, Response, StatusCode,
+    Extensions, HeaderMap, HeaderName, Method, Request, Response, StatusCode,
     header::{CONTENT_LENGTH, DATE, HOST, RANGE},
     response,
 };
 use http_body::Body;
-use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::{
@@ -92,7 +91,7 @@ impl<S> Visit<S> {
         B: Body<Data = Bytes> + Send + 'static,
     {
         if let Some(lead) = &fetch.stake.lead {
-            self.handover.set(lead.audience(), Handle::current());
+            self.handover.set(lead.audience(), fetch.stake.elsewhere());
         }
         loop {
             self.await_ready().await?;
@@ -155,6 +154,8 @@ impl<S> Visit<S> {
         let headers = &mut parts.headers;
         let ask = &self.case.ask;
         if !ask.is_call() {
+            // A refresh on behalf of a HEAD is for the whole as well.
+            parts.method = Method::GET;
             take_preconditions(headers);
             headers.remove(RANGE);
             normalise_accept_encoding(headers);
@@ -220,6 +221,13 @@ impl<S> Visit<S> {
             received,
         );
         let judged = storable::judge(&exchange, self.case.ask.shape());
+        let judged = judged.and_then(|storable| {
+            let tags = self.tags(&parts)?;
+            if varies_more(&parts, &fetch.wanted.found.place) {
+                return Err(NotStored::VaryHidden);
+            }
+            Ok((storable, tags.with(&base.entry.tags)))
+        });
         let age = age::initial(&parts.headers, asked.there, received.there);
         let mut is_stored = false;
         let kept = Held {
@@ -227,7 +235,7 @@ impl<S> Visit<S> {
             ..base.clone()
         };
         match (judged, fetch.started) {
-            (Ok(storable), Ok(started)) => {
+            (Ok((storable, tags)), Ok(started)) => {
                 is_stored = true;
                 for name in &storable.dropped {
                     entry.headers.remove(name);
@@ -243,7 +251,7 @@ impl<S> Visit<S> {
                 );
                 let entry = Entry {
                     checked: started,
-                    tags: base.entry.tags.clone(),
+                    tags,
                     // The body stays as it is stored.
                     flags: made.flags.with_if(Flag::Gzip, base.is_packed()),
                     ..made
@@ -398,6 +406,9 @@ impl<S> Visit<S> {
         received: Moment,
         started: Timestamp,
     ) -> Result<(Storable, Entry, VaryNames), NotStored> {
+        if parts.headers.contains_key(CONTENT_LENGTH) && declared_length(&parts.headers).is_none() {
+            return Err(NotStored::Malformed);
+        }
         let shape = &*self.case.ask.storing();
         if self.case.ask.is_call() {
             unary::judge_head(parts.status, &parts.headers)?;
@@ -532,11 +543,26 @@ pub(super) struct Moment {
     there: Timestamp,
 }
 
+/// Whether a 304 says that the response is chosen by more than is known, so that it is in the wrong
+/// place.
+fn varies_more(parts: &response::Parts, place: &Place) -> bool {
+    let Ok(vary) = VaryNames::read(&parts.headers) else {
+        return true;
+    };
+    let known: &[HeaderName] = match place {
+        Place::Url(_) => &[],
+        Place::Variant { head, .. } => &head.headers,
+    };
+    !vary.iter().all(|name| known.contains(name))
+}
+
 /// RFC 5861 §4.
 fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502..=504)
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lines.next().filter(|_| lines.next().is_none())?;
+    length.to_str().ok()?.parse().ok()
 }

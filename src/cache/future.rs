@@ -11,10 +11,13 @@ use std::{
 
 use http::Response;
 use pin_project_lite::pin_project;
-use tokio::{runtime::Handle, time::timeout};
+use tokio::time::timeout;
 
-use super::{answer::Note, body::ResponseBody, engine::Audience};
-use crate::observe::in_current_span;
+use super::{
+    answer::Note,
+    body::ResponseBody,
+    engine::{Audience, Elsewhere},
+};
 
 /// A request that the cache has a say in.
 pub(super) type Visiting<B, E> =
@@ -64,24 +67,24 @@ pin_project! {
 
 /// Who waits for what a request fetches, if it does.
 #[derive(Default)]
-pub(super) struct Handover(OnceLock<(Audience, Handle)>);
+pub(super) struct Handover(OnceLock<(Audience, Elsewhere)>);
 
 impl Handover {
     /// The request fetches what these may wait for.
-    pub(super) fn set(&self, audience: Audience, runtime: Handle) {
+    pub(super) fn set(&self, audience: Audience, elsewhere: Elsewhere) {
         // A request that fetches twice has the same audience.
-        let _ = self.0.set((audience, runtime));
+        let _ = self.0.set((audience, elsewhere));
     }
 
     /// Goes on with a visit whose client is gone, if anybody waits for it.
     pub(super) fn go_on(&self, visit: impl Future + Send + 'static) {
-        let Some((audience, runtime)) = self.0.get() else {
+        let Some((audience, elsewhere)) = self.0.get() else {
             return;
         };
         if audience.is_waiting() {
-            runtime.spawn(in_current_span(async move {
+            elsewhere.spawn(async move {
                 drop(timeout(LONGEST_VISIT, visit).await);
-            }));
+            });
         }
     }
 }

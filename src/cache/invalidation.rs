@@ -29,7 +29,7 @@ pub(super) struct Invalidation {
 
 impl Invalidation {
     pub(super) fn new(rule: CacheRule, request: &Parts, shared: &Arc<Shared>) -> Self {
-        let target = Target::of(request, rule.shape()).ok();
+        let target = Target::of_change(request, rule.shape()).ok();
         let own = target
             .as_ref()
             .map(|target| UrlKey::of(target, &shared.core.digester));

@@ -96,13 +96,14 @@
 //! rejections, and what a handler marks as [`NoStore`](crate::marks::NoStore). By default neither what
 //! sets cookies, nor what was made for a request with cookies or `Authorization` unless it says that it
 //! is for all; [`Profile`] has the choices. [`NotStored`] lists all reasons; each response says its own
-//! in `Cache-Status` (RFC 9211) and in its extensions ([`CacheOutcome`]).
+//! in `Cache-Status` (RFC 9211) and in its extensions ([`CacheOutcome`]), where the head tells: `stored`
+//! there means that storing began.
 //!
 //! # Where it belongs
 //!
 //! Outside of the handlers, inside of rate limits and of what authenticates, if the key has
 //! [a part](CacheRule::with_key_part) for who asks. Sessions belong outside, too: inside, a stored
-//! response would skip them. Compression belongs outside, or into the rule; inside, each encoding is a
+//! response would skip them. What asked a session of this crate is never stored, whatever the key. Compression belongs outside, or into the rule; inside, each encoding is a
 //! response of its own.
 //!
 //! # Words

@@ -87,7 +87,10 @@ impl<S> Visit<S> {
     }
 
     /// Fetches a response, or waits for another that does.
-    async fn fetch<Q, B>(self, mut wanted: Wanted) -> Result<Response<ResponseBody<B>>, S::Error>
+    async fn fetch<Q, B>(
+        mut self,
+        mut wanted: Wanted,
+    ) -> Result<Response<ResponseBody<B>>, S::Error>
     where
         S: Service<Request<RequestBody<Q>>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send,
@@ -102,7 +105,12 @@ impl<S> Visit<S> {
         let core = &shared.core;
         let mut turns = Turns::new(core, ask.url_key().page(), self.case.coalescing());
         let (stake, started) = loop {
-            match turns.next(&*ask, &wanted.found).await {
+            // Who waits holds no permit of the handler's.
+            let give_way = || {
+                self.inner = self.inner.clone();
+                self.is_ready = false;
+            };
+            match turns.next(&*ask, &wanted.found, give_way).await {
                 Turn::Fetch(stake, started) => break (stake, started),
                 Turn::Unavailable(stake, error) => {
                     UNAVAILABLE.warn(&error);

@@ -26,7 +26,7 @@ use crate::{
             record_life,
         },
         record::{Entry, Flag, Head, Lease, Record},
-        semantics::NotStored,
+        semantics::{NotStored, vary::VaryNames},
     },
     clock::{Monotonic, Timestamp, monotonic_now},
     key::Key,
@@ -214,7 +214,7 @@ impl Deposit {
             if standing == Standing::Purged {
                 return Err(Refused::Overtaken);
             }
-            let head = self.head();
+            let head = self.head()?;
             let written = match head {
                 None => self.write_entry(body).await?,
                 Some(head) => match &self.place {
@@ -237,9 +237,12 @@ impl Deposit {
     }
 
     /// The head that the response needs; the one that is known, if it chooses by all that this does.
-    fn head(&self) -> Option<Head> {
+    /// Together they choose by no more than one response may.
+    fn head(&self) -> Result<Option<Head>, Refused> {
         let known = match &self.place {
-            Place::Url(_) if self.vary.is_empty() && self.parts.is_empty() => return None,
+            Place::Url(_) if self.vary.is_empty() && self.parts.is_empty() => {
+                return Ok(None);
+            }
             Place::Url(_) => None,
             Place::Variant { head, .. } => Some(head),
         };
@@ -257,16 +260,19 @@ impl Deposit {
             && known.headers == headers
             && known.parts == parts
         {
-            return Some((**known).clone());
+            return Ok(Some((**known).clone()));
         }
-        Some(Head {
+        if headers.len() > VaryNames::MAX_NAMES {
+            return Err(Refused::Unwritable);
+        }
+        Ok(Some(Head {
             check: self.asking.url().check(),
             // One that has more names tells of the same time: what it replaces is in its digests.
             generation: known.map_or(self.entry.checked, |known| known.generation),
             softly_purged: known.map_or_else(Timestamp::default, |known| known.softly_purged),
             headers,
             parts,
-        })
+        }))
     }
 
     /// Writes the response where it belongs; `None` if it belongs elsewhere by now.
@@ -305,11 +311,24 @@ impl Deposit {
         let record = self.entry.encode(body).ok_or(Refused::Unwritable)?;
         let life = self.life();
         let store = &self.stake.core.store;
-        // Nobody finds it before the head is there.
         let page = variant.page();
-        let put = store.put_patiently(&page, record.clone(), life, Precondition::Any);
-        let Put::Stored(version) = put.await.map_err(Refused::Backend)? else {
-            return Err(Refused::Overtaken);
+        let mut precondition = Precondition::Absent;
+        let version = loop {
+            let put = store.put_patiently(&page, record.clone(), life, precondition);
+            let (current, now) = match put.await.map_err(Refused::Backend)? {
+                Put::Stored(version) => break version,
+                Put::Conflict { current, now } => (current, now),
+            };
+            // Someone else may have added the same names.
+            let found = current.as_ref().map(occupant);
+            let present = Present {
+                now,
+                skew: store.clock_skew(),
+            };
+            match on_store_conflict(Storing::Body, self.entry.checked, found, present) {
+                OnStoreConflict::Again(next) if next != precondition => precondition = next,
+                _ => return Err(Refused::Overtaken),
+            }
         };
         let page = self.asking.url().page();
         let precondition = match self.page {
@@ -343,23 +362,7 @@ impl Deposit {
             skew: self.stake.core.store.clock_skew(),
         };
         let record = current.map(|entry| Record::decode(entry.value.clone()));
-        let found = current.zip(record.as_ref()).map(|(entry, record)| {
-            let occupant = match record {
-                // A fetch that began before it must not make good what it says.
-                Ok(Record::Entry { entry, .. }) if entry.flags.has(Flag::SoftlyPurged) => {
-                    Occupant::Tombstone
-                }
-                Ok(Record::Entry { entry, .. }) => Occupant::Entry {
-                    checked: entry.checked,
-                },
-                Ok(Record::Head(head)) => Occupant::Head {
-                    generation: head.generation,
-                },
-                Ok(Record::Tombstone) => Occupant::Tombstone,
-                _ => Occupant::Unreadable,
-            };
-            (occupant, entry.version)
-        });
+        let found = current.map(occupant);
         let next = on_store_conflict(storing, self.entry.checked, found, present);
         let is_page = storing == Storing::Head || matches!(self.place, Place::Url(_));
         let version = found.map(|(_, version)| version);
@@ -410,6 +413,25 @@ fn is_of_its_request(reason: NotStored) -> bool {
         reason,
         NotStored::RequestNoStore | NotStored::Authorization | NotStored::CookieInRequest
     )
+}
+
+/// What stands in the place of what is to be stored.
+fn occupant(current: &backend::Entry) -> (Occupant, Version) {
+    let occupant = match Record::decode(current.value.clone()) {
+        // A fetch that began before it must not make good what it says.
+        Ok(Record::Entry { entry, .. }) if entry.flags.has(Flag::SoftlyPurged) => {
+            Occupant::Tombstone
+        }
+        Ok(Record::Entry { entry, .. }) => Occupant::Entry {
+            checked: entry.checked,
+        },
+        Ok(Record::Head(head)) => Occupant::Head {
+            generation: head.generation,
+        },
+        Ok(Record::Tombstone) => Occupant::Tombstone,
+        _ => Occupant::Unreadable,
+    };
+    (occupant, current.version)
 }
 
 /// What is told in the place of a lease, and for how long.

@@ -66,7 +66,12 @@ impl Turns {
     /// # Cancel safety
     ///
     /// Dropped, it has left its place to someone else.
-    pub(in crate::cache) async fn next(&mut self, asking: &impl Asking, found: &Found) -> Turn {
+    pub(in crate::cache) async fn next(
+        &mut self,
+        asking: &impl Asking,
+        found: &Found,
+        mut before_waiting: impl FnMut(),
+    ) -> Turn {
         let lease = found.place.lease();
         if self.lead.as_ref().is_some_and(|(led, _)| *led != lease) {
             // It is one of several, as is known now: others wait for another one.
@@ -83,20 +88,23 @@ impl Turns {
         if self.lead.is_none() && may_wait && self.coalescing != Coalescing::Off {
             match self.core.flights.join(&self.page, &lease) {
                 Role::Lead(lead) => self.lead = Some((lease.clone(), lead)),
-                Role::Follow(follower) => match follower.landed().await {
-                    Landing::Stored(deposited) => return Turn::Landed(deposited),
-                    Landing::Lost if self.lost < MAX_LOST => {
-                        // What was there when it was looked for is not what is there now.
-                        self.lost += 1;
-                        return Turn::Look;
+                Role::Follow(follower) => {
+                    before_waiting();
+                    match follower.landed().await {
+                        Landing::Stored(deposited) => return Turn::Landed(deposited),
+                        Landing::Lost if self.lost < MAX_LOST => {
+                            // What was there when it was looked for is not what is there now.
+                            self.lost += 1;
+                            return Turn::Look;
+                        }
+                        Landing::Arriving => {
+                            // Too slowly: nobody waits for it any more.
+                            self.core.marks.set(&lease, Mark::Hurry);
+                            may_wait = false;
+                        }
+                        _ => return Turn::Fetch(self.alone(found), Err(NotStored::NotLeader)),
                     }
-                    Landing::Arriving => {
-                        // Too slowly: nobody waits for it any more.
-                        self.core.marks.set(&lease, Mark::Hurry);
-                        may_wait = false;
-                    }
-                    _ => return Turn::Fetch(self.alone(found), Err(NotStored::NotLeader)),
-                },
+                }
             }
         }
         let waits = self.coalescing == Coalescing::Fleet && may_wait;
@@ -106,6 +114,7 @@ impl Turns {
             }
             Ok(Claim::Everybody(started)) => Turn::Fetch(self.alone(found), Ok(started)),
             Ok(Claim::Another(_)) if waits => {
+                before_waiting();
                 sleep(self.backoff.next()).await;
                 Turn::Look
             }

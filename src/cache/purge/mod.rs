@@ -111,7 +111,7 @@ impl Purge {
         }
     }
 
-    /// Purges all responses with this tag, whatever their URLs. Of the empty tag there are none.
+    /// Purges all responses and values with this tag, whatever their URLs. Of the empty tag there are none.
     ///
     /// # Errors
     ///
@@ -155,8 +155,12 @@ impl Purge {
         self.purge(group).await
     }
 
-    /// Purges the responses of an absolute URL, of whatever kind of request: what a `GET` request for
-    /// it is answered by the rule that the policy has for one with nothing but this URL.
+    /// Purges the responses of an absolute URL, as requests show it: behind TLS the proxy must send
+    /// `Host` and `X-Forwarded-Proto`, else they count as `http`. A URL of which nothing is stored is
+    /// `Ok`; each query makes another URL, so tags are better for families.
+    ///
+    /// The URL is keyed as that of a `GET` request, by the rule that the policy has for one with nothing
+    /// but this URL.
     ///
     /// ```
     /// # async fn example(purge: tower_stash::cache::Purge, url: http::Uri)
@@ -178,7 +182,8 @@ impl Purge {
         Ok(())
     }
 
-    /// Purges all that the layer has stored, on all instances.
+    /// Purges all that is stored, responses and values, by every cache layer on this namespace and key
+    /// secret.
     ///
     /// # Errors
     ///

@@ -16,6 +16,18 @@ impl Tags {
         &self.0
     }
 
+    /// These and those, each once.
+    #[must_use]
+    pub(in crate::cache) fn with(self, others: &Self) -> Self {
+        let mut tags = self.0.into_vec();
+        for other in &others.0 {
+            if !tags.contains(other) {
+                tags.push(*other);
+            }
+        }
+        Self(tags.into())
+    }
+
     pub(super) fn encoded_len(&self) -> usize {
         number_len(self.0.len() as u64) + self.0.len() * Digest::LEN
     }

@@ -128,7 +128,9 @@ impl CacheRule {
         self.with(|shape| shape.profile = profile)
     }
 
-    /// How long responses are fresh that do not say it, as those of most APIs.
+    /// How long responses are fresh that do not say it, as those of most APIs: of the statuses that
+    /// RFC 9110 §15.1 lets caches guess, 404 and 410 among them, and of those that
+    /// [`with_statuses`](Self::with_statuses) names, up to 499.
     ///
     /// It makes nothing storable that says `private` or `no-store`.
     #[must_use]
@@ -158,7 +160,8 @@ impl CacheRule {
     }
 
     /// How long a stale response may be given while a new one is fetched in the background, where it
-    /// does not say so itself (RFC 5861 §3).
+    /// does not say so itself (RFC 5861 §3). Requests with cookies or `Authorization` that the key does
+    /// not cover fetch nothing in the background.
     #[must_use]
     pub fn with_stale_while_revalidate(self, stale: Duration) -> Self {
         self.with(|shape| shape.stale_while_revalidate = Some(stale))
@@ -190,7 +193,7 @@ impl CacheRule {
     }
 
     /// Keeps a response for each value of this, such as the role or tenant of a user. Requests in
-    /// which it finds nothing share one.
+    /// which it finds nothing share one; [`with_condition`](Self::with_condition) lets them pass.
     #[must_use]
     pub fn with_key_part(self, name: &str, extractor: impl KeyExtractor) -> Self {
         let part = NamedPart {

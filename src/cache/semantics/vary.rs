@@ -47,6 +47,7 @@ impl VaryNames {
     }
 
     /// These names, such as were stored.
+    #[cfg(test)]
     pub(in crate::cache) fn from_names(
         names: impl IntoIterator<Item = HeaderName>,
     ) -> Result<Self, VaryProblem> {
@@ -64,11 +65,7 @@ impl VaryNames {
     /// Appends what chooses in this request: how many names, then each with its value. Two requests
     /// append the same if and only if each of the headers has the same value in both.
     pub(in crate::cache) fn append_selection(&self, request: &HeaderMap, parts: &mut KeyParts) {
-        parts.push(self.names.len());
-        for name in &self.names {
-            parts.push(name.as_str());
-            parts.push(selecting_value(request, name).as_deref());
-        }
+        append_selection(&self.names, request, parts);
     }
 
     fn insert(&mut self, name: HeaderName) -> Result<(), VaryProblem> {
@@ -91,6 +88,19 @@ impl VaryNames {
     fn position(&self, name: &HeaderName) -> Result<usize, usize> {
         self.names
             .binary_search_by(|known| known.as_str().cmp(name.as_str()))
+    }
+}
+
+/// Appends what chooses in a request by these names: how many they are, then each with its value.
+pub(in crate::cache) fn append_selection(
+    names: &[HeaderName],
+    request: &HeaderMap,
+    parts: &mut KeyParts,
+) {
+    parts.push(names.len());
+    for name in names {
+        parts.push(name.as_str());
+        parts.push(selecting_value(request, name).as_deref());
     }
 }
 

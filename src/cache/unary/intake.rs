@@ -70,7 +70,9 @@ impl<Q: Body<Data = Bytes>> Intake<Q> {
         match frame.into_data() {
             Ok(data) => {
                 self.length = self.length.saturating_add(data.len());
-                self.chunks.push(data);
+                if !data.is_empty() {
+                    self.chunks.push(data);
+                }
             }
             Err(frame) => {
                 self.trailers = frame.into_trailers().ok();

@@ -99,6 +99,17 @@ impl<'a> Target<'a> {
         Self::at(uri, scheme, host, shape)
     }
 
+    /// What a request is for that may change something, also where the handler may answer for more than
+    /// that.
+    pub(in crate::cache) fn of_change(parts: &'a Parts, shape: &Shape) -> Result<Self, Unkeyed> {
+        let headers = &parts.headers;
+        let uri = asked_uri(parts);
+        let own = scheme(uri)?;
+        let scheme = forwarded_scheme(headers).or(own).unwrap_or(Scheme::Http);
+        let host = asked_host(uri, headers, scheme)?;
+        Self::at(uri, scheme, host, shape)
+    }
+
     /// What a `GET` request for this URL is for, with scheme and host, which nothing else names.
     pub(in crate::cache) fn from_absolute(uri: &'a Uri, shape: &Shape) -> Result<Self, Unkeyed> {
         let (scheme, host) = origin(uri)?;

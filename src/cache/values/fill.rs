@@ -11,13 +11,12 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::runtime::Handle;
 
 use super::want::Want;
 use crate::{
     cache::{
         NotStored, OutcomeKind,
-        engine::{Asking as _, Deposit, Found, Page, Place, Stake},
+        engine::{Asking as _, Deposit, Found, Held, Page, Place, Stake, Standing},
         future::Handover,
         record::{Entry, Flag, Flags, Tags},
         tags,
@@ -61,7 +60,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Fill<T> {
         }
         let handover = Arc::<Handover>::default();
         if let Some(lead) = &self.stake.lead {
-            handover.set(lead.audience(), Handle::current());
+            handover.set(lead.audience(), self.stake.elsewhere());
         }
         let going = Going {
             fetch: Some(Box::pin(self.fetch(fetch))),
@@ -83,8 +82,9 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Fill<T> {
                 Ok(value)
             }
             Err(error) => {
+                let is_present = self.want.is_present(self.found.held.clone()).await;
                 self.stake.abandon(NotStored::HandlerFailed);
-                let Some(stand_in) = self.stand_in else {
+                let Some(stand_in) = self.stand_in.filter(|_| is_present) else {
                     self.want.note(OutcomeKind::Miss);
                     return Err(error);
                 };
@@ -109,6 +109,22 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Fill<T> {
         let deposit = self.want.deposit(self.stake, self.found.page, entry);
         let elsewhere = deposit.elsewhere();
         elsewhere.spawn(async move { deposit.store(&[body], None).await });
+    }
+}
+
+impl<T> Want<T> {
+    /// Whether what was found has not been purged while another was fetched.
+    fn is_present(&self, held: Option<Held>) -> impl Future<Output = bool> + Send + use<T> {
+        let shared = Arc::clone(&self.shared);
+        let url = *self.ask.url();
+        async move {
+            let Some(held) = held else { return false };
+            let purges = &shared.core.purges;
+            let standing = purges.present_standing(&held.entry, &url, &shared.settings);
+            standing
+                .await
+                .is_ok_and(|standing| standing != Standing::Purged)
+        }
     }
 }
 

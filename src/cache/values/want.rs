@@ -94,7 +94,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Want<T> {
         let core = &self.shared.core;
         let mut turns = Turns::new(core, self.ask.url().page(), self.shared.settings.coalescing);
         let (stake, started) = loop {
-            match turns.next(&*self.ask, &found).await {
+            match turns.next(&*self.ask, &found, || {}).await {
                 Turn::Fetch(stake, started) => break (stake, started),
                 Turn::Unavailable(stake, error) => {
                     UNAVAILABLE.warn(&error);

@@ -76,7 +76,11 @@ impl Site {
             sleep(BACKGROUND).await;
             Ok(())
         });
-        Ok(sent.await?.into_iter().map(|sent| sent.name).collect())
+        let names = sent.await?.into_iter().map(|sent| sent.name);
+        // The connection's own.
+        Ok(names
+            .filter(|name| name != "client" && name != "ping")
+            .collect())
     }
 }
 
