@@ -367,3 +367,47 @@ async fn what_a_limit_inside_says_to_one_is_not_stored_for_all() {
         [NotStored::NoStore, NotStored::Denial, NotStored::Denial]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_chooses_by_more_names_than_are_kept_is_given_nobody_else_s() {
+    let bed = Bed::new(memory(), rule(), |request: Inside| {
+        let value = |name: &str| request.headers().get(name).cloned();
+        let vary = match value("x-branch") {
+            Some(_) => "i",
+            None => "a, b, c, d, e, f, g, x-user",
+        };
+        let user = value("x-user").map_or(String::new(), |user| user.to_str().unwrap().to_owned());
+        let said = [("cache-control", "max-age=60"), ("vary", vary)];
+        std::future::ready(response(200, &said, user))
+    });
+    bed.get_with(&[("x-user", "ada")]).await;
+    sleep(2).await;
+    bed.get_with(&[("x-user", "ada"), ("x-branch", "1")]).await;
+    for user in ["ada", "bob", "eve", "bob"] {
+        sleep(2).await;
+        assert_eq!(bed.get_with(&[("x-user", user)]).await.body, user);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_refreshes_what_is_stored_leaves_its_body() {
+    let said: &[(&str, &str)] = &[("cache-control", "max-age=10, stale-while-revalidate=60")];
+    let bed = Bed::new(memory(), rule(), move |request: Inside| {
+        let body = if request.method() == http::Method::HEAD {
+            ""
+        } else {
+            "whole"
+        };
+        std::future::ready(response(200, said, body))
+    });
+    bed.get().await;
+    sleep(11).await;
+    let stale = bed.send(request("HEAD", "/a", &[])).await;
+    assert_eq!(stale.kind(), Some(OutcomeKind::Stale));
+    sleep(1).await;
+    let refreshed = bed.get().await;
+    assert_eq!(
+        (refreshed.kind(), &*refreshed.body),
+        (Some(OutcomeKind::Hit), "whole")
+    );
+}
