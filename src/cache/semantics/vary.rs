@@ -64,6 +64,7 @@ impl VaryNames {
 
     /// Appends what chooses in this request: how many names, then each with its value. Two requests
     /// append the same if and only if each of the headers has the same value in both.
+    #[cfg(any(test, feature = "testing"))]
     pub(in crate::cache) fn append_selection(&self, request: &HeaderMap, parts: &mut KeyParts) {
         append_selection(&self.names, request, parts);
     }
